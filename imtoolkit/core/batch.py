@@ -1,0 +1,52 @@
+"""What a batch holds: the keys by which data and tasks meet, stages, and what a step returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IMAGE: Final = "image"
+"""Float32 tensor ``(B, C, [Z,] Y, X)``."""
+TARGET: Final = "target"
+"""What the net shall learn: integer labels ``(B, 1, [Z,] Y, X)``, an image, or class numbers ``(B,)``."""
+WEIGHT: Final = "weight"
+"""Cost map, float32 ``(B, 1, [Z,] Y, X)``: 0 ignores a pixel. Absent where a source has none."""
+ID: Final = "id"
+"""List of sample ids, one for each image in the batch, unique within a data set."""
+DATASET: Final = "dataset"
+"""List of the names of the data sets (keys of ``data.sources``) that the samples come from."""
+SPACING: Final = "spacing"
+"""Float32 tensor ``(B, dims)``: pixel size in ``[Z,] Y, X`` order; NaN where a file does not tell."""
+AFFINE: Final = "affine"
+"""Float64 tensor ``(B, 4, 4)``, voxel to world, for NIfTI and DICOM. Absent otherwise."""
+MAIN_KEYS: Final = (IMAGE, TARGET, WEIGHT, ID, DATASET, SPACING, AFFINE)
+
+Batch = dict[str, Any]
+
+
+class Stage(str, Enum):
+    """The four uses of a task; the value is the prefix of logged names."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+    PREDICT = "predict"
+
+
+@dataclass
+class StepOutput:
+    """What `Task.step` returns.
+
+    Attributes:
+        loss: Scalar that is minimised; ``None`` where no target is at hand.
+        terms: Each named loss term, unweighted, as a scalar.
+        raw: The net's output for the metrics: ``(B, K, [Z,] Y, X)``, or a dict of named tensors.
+    """
+
+    loss: Tensor | None
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    raw: Tensor | dict[str, Tensor] | None = None

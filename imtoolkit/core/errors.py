@@ -1,0 +1,113 @@
+"""Errors that a user can read: what was got, what was expected, what to change.
+
+Every error that imtoolkit raises on purpose derives from `ImtoolkitError` and carries the exit code
+of the command line: 2 when the user can mend it, 1 when the run failed otherwise.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class ImtoolkitError(Exception):
+    """Base of all errors raised on purpose; ``exit_code`` is what the command line returns."""
+
+    exit_code: int = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to mend.
+
+    Attributes:
+        message: What was got, what was expected, and the remedy.
+        where: The key of a config (``task.loss``), or the id of a sample.
+        file: The file that holds the mistake.
+        line: Line in that file, counted from 1.
+    """
+
+    message: str
+    where: str = ""
+    file: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        return ": ".join(part for part in (place, self.where, self.message) if part)
+
+
+class _ProblemsError(ImtoolkitError):
+    """An error made of one or more problems, all of them shown at once."""
+
+    def __init__(self, problems: str | Problem | Iterable[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = [Problem(problems)]
+        elif isinstance(problems, Problem):
+            problems = [problems]
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type, tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)  # crosses from a worker process whole
+
+
+class ConfigError(_ProblemsError):
+    """The config asks for something that does not exist or does not fit."""
+
+
+class ComponentError(_ProblemsError):
+    """A net, loss, transform, ... cannot be found, is not allowed, or refuses its parameters."""
+
+
+class DataError(_ProblemsError):
+    """Images, tables or their cache are missing, broken or do not fit together."""
+
+
+class RunError(ImtoolkitError):
+    """A run folder, a checkpoint or the machine does not allow what was asked; the user can mend it."""
+
+
+class RunFailedError(RunError):
+    """A run started and could not go on, for example because its loss became NaN."""
+
+    exit_code = 1
+
+
+class MissingPackageError(ImtoolkitError):
+    """An optional package is needed here; the message holds the line that installs it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed. "
+            f"Install it with: pip install 'imtoolkit[{extra}]'"
+        )
+
+
+def nearest(word: str, known: Iterable[str], count: int = 1) -> list[str]:
+    """Return up to ``count`` words of ``known`` that look like ``word``, case ignored.
+
+    Example:
+        >>> nearest("sofmax", ["sigmoid", "softmax"])
+        ['softmax']
+    """
+    by_lower = {name.lower(): name for name in known}
+    return [by_lower[hit] for hit in difflib.get_close_matches(word.lower(), by_lower, count, 0.6)]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"``, or an empty string when nothing is near.
+
+    Example:
+        >>> did_you_mean("lear_rate", ["learn_rate"])
+        " Did you mean 'learn_rate'?"
+    """
+    hits = nearest(word, known)
+    return f" Did you mean '{hits[0]}'?" if hits else ""
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Return names as ``'a', 'b', 'c' (and 4 more)`` for a message."""
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return shown + (f" (and {len(names) - most} more)" if len(names) > most else "")

@@ -1,0 +1,85 @@
+"""What the data tell the model: sizes and counts that a config may leave out.
+
+`DataFacts` is made by the data module, stored in ``resolved.json`` and given to the task, so that
+``predict`` can rebuild a net without the training data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from enum import Enum
+from typing import Any
+
+
+class TargetKind(str, Enum):
+    """What kind of target a task learns; the data module reads and checks targets accordingly."""
+
+    LABELS = "labels"
+    """Integer class of each pixel, ``0 .. classes - 1``."""
+    INSTANCES = "instances"
+    """Integer object of each pixel, 0 for background."""
+    IMAGE = "image"
+    """Another image of the same spatial shape."""
+    CLASS = "class"
+    """A class name or number for the whole image, from a column of the table."""
+    NUMBER = "number"
+    """A number for the whole image, from a column of the table."""
+    NONE = "none"
+    """Nothing: prediction, or self-supervised training."""
+
+
+@dataclass(frozen=True)
+class TargetSpec:
+    """What a task wants of the targets.
+
+    Attributes:
+        kind: See `TargetKind`.
+        classes: Names of the classes, background first, where the kind has classes.
+    """
+
+    kind: TargetKind
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """Facts read from the data, all plain values.
+
+    Attributes:
+        spatial_dims: 2 or 3.
+        in_channels: Channels of an image after preprocessing.
+        target_channels: Channels of a target image; 1 for labels.
+        patch_size: Spatial size ``([Z,] Y, X)`` that the net sees in training; ``None`` for whole images of unequal size.
+        spacing: Median pixel size ``([Z,] Y, X)``, ``None`` where the files do not tell.
+        spacing_unit: ``"micrometer"`` or ``"millimeter"``.
+        samples: Number of images in each data set, such as ``{"train": 402, "val": 45, "test": 44}``.
+        steps_per_epoch: Training batches of an epoch on one rank, before accumulation.
+        class_pixels: Fraction of training pixels of each class, where targets are labels.
+        fingerprint: Hash over the manifest: equal for equal data.
+    """
+
+    spatial_dims: int
+    in_channels: int
+    target_channels: int = 1
+    patch_size: tuple[int, ...] | None = None
+    spacing: tuple[float, ...] | None = None
+    spacing_unit: str | None = None
+    samples: dict[str, int] = field(default_factory=dict)
+    steps_per_epoch: int = 0
+    class_pixels: tuple[float, ...] | None = None
+    fingerprint: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> DataFacts:
+        """Rebuild from `to_dict`; keys of other releases are left out."""
+        known = {item.name for item in fields(cls)}
+        kept = {key: _as_tuple(value) for key, value in raw.items() if key in known}
+        return cls(**kept)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
