@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 IMAGE: Final = "image"
 """Float32 tensor ``(B, C, [Z,] Y, X)``."""
 TARGET: Final = "target"
-"""What the net shall learn: integer labels ``(B, 1, [Z,] Y, X)``, an image, or class numbers ``(B,)``."""
+"""What the net shall learn: labels ``(B, 1, [Z,] Y, X)``, an image, or class numbers ``(B,)``."""
 WEIGHT: Final = "weight"
 """Cost map, float32 ``(B, 1, [Z,] Y, X)``: 0 ignores a pixel. Absent where a source has none."""
 ID: Final = "id"
@@ -20,7 +20,7 @@ ID: Final = "id"
 DATASET: Final = "dataset"
 """List of the names of the data sets (keys of ``data.sources``) that the samples come from."""
 SPACING: Final = "spacing"
-"""Float32 tensor ``(B, dims)``: pixel size in ``[Z,] Y, X`` order; NaN where a file does not tell."""
+"""Float32 tensor ``(B, dims)``: pixel size ``[Z,] Y, X``; NaN where a file does not tell."""
 AFFINE: Final = "affine"
 """Float64 tensor ``(B, 4, 4)``, voxel to world, for NIfTI and DICOM. Absent otherwise."""
 MAIN_KEYS: Final = (IMAGE, TARGET, WEIGHT, ID, DATASET, SPACING, AFFINE)
@@ -28,7 +28,7 @@ MAIN_KEYS: Final = (IMAGE, TARGET, WEIGHT, ID, DATASET, SPACING, AFFINE)
 Batch = dict[str, Any]
 
 
-class Stage(str, Enum):
+class Stage(StrEnum):
     """The four uses of a task; the value is the prefix of logged names."""
 
     TRAIN = "train"

@@ -66,7 +66,7 @@ class DataError(_ProblemsError):
 
 
 class RunError(ImtoolkitError):
-    """A run folder, a checkpoint or the machine does not allow what was asked; the user can mend it."""
+    """A run folder, a checkpoint or the machine does not allow what was asked."""
 
 
 class RunFailedError(RunError):

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 
-class TargetKind(str, Enum):
+class TargetKind(StrEnum):
     """What kind of target a task learns; the data module reads and checks targets accordingly."""
 
     LABELS = "labels"
@@ -49,10 +49,11 @@ class DataFacts:
         spatial_dims: 2 or 3.
         in_channels: Channels of an image after preprocessing.
         target_channels: Channels of a target image; 1 for labels.
-        patch_size: Spatial size ``([Z,] Y, X)`` that the net sees in training; ``None`` for whole images of unequal size.
-        spacing: Median pixel size ``([Z,] Y, X)``, ``None`` where the files do not tell.
+        patch_size: Spatial size ``([Z,] Y, X)`` that the net sees in training; ``None`` for whole
+            images of unequal size.
+        spacing: Median pixel size ``([Z,] Y, X)``; ``None`` where the files do not tell.
         spacing_unit: ``"micrometer"`` or ``"millimeter"``.
-        samples: Number of images in each data set, such as ``{"train": 402, "val": 45, "test": 44}``.
+        samples: Number of images in each split, such as ``{"train": 402, "val": 45}``.
         steps_per_epoch: Training batches of an epoch on one rank, before accumulation.
         class_pixels: Fraction of training pixels of each class, where targets are labels.
         fingerprint: Hash over the manifest: equal for equal data.

@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield part
         _sync(part)
-        # mkstemp makes files that only their owner can read; a result is for the group, as umask says
+        # mkstemp lets only the owner read; a result is for the group as well, as umask says
         part.chmod(0o666 & ~_umask())
         part.replace(path)
         _sync_folder(path.parent)

@@ -1,0 +1,1 @@
+"""From net to whole image: tiles, blending, mirrored copies."""

@@ -1,0 +1,120 @@
+"""A net applied to a whole image: padded, cut into tiles, predicted in batches, blended."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name that every reader of torch code knows
+from torch import Tensor
+
+from .tiles import Tile, gaussian_weight, plan_tiles
+
+Net = Callable[[Tensor], Tensor]
+
+
+def predict_tiled(
+    net: Net,
+    image: Tensor,
+    *,
+    tile: Sequence[int] | None = None,
+    overlap: float = 0.25,
+    blend: str = "gaussian",
+    batch_size: int = 4,
+    flips: bool = False,
+    multiple: Sequence[int] | int = 1,
+) -> Tensor:
+    """Predict an image of any size, tile by tile.
+
+    Args:
+        net: Maps ``(N, C, [Z,] Y, X)`` to ``(N, K, [Z,] Y, X)`` of the same spatial shape.
+        image: One image ``(1, C, [Z,] Y, X)`` on the device of the net.
+        tile: Spatial size of a tile; ``None`` takes the whole image at once.
+        overlap: Least fraction of a tile that neighbours share, in ``[0, 1)``.
+        blend: ``"gaussian"`` weighs the middle of a tile more, ``"constant"`` averages.
+        batch_size: Tiles in a batch.
+        flips: Average over all mirrored copies of the image.
+        multiple: The net needs sides that are multiples of this (a number, or one for each axis);
+            whole images are padded to it. A tile is expected to fit.
+
+    Returns:
+        Float32 tensor ``(1, K, [Z,] Y, X)`` on the device of the image.
+
+    Raises:
+        ValueError: If the image is not a batch of one, or the net changes the spatial shape.
+    """
+    if image.shape[0] != 1:
+        message = f"got a batch of {image.shape[0]} images; expected one image (1, C, ...)"
+        raise ValueError(message)
+    if flips:
+        net = mirrored(net, spatial_dims=image.ndim - 2)
+    shape = tuple(image.shape[2:])
+    size = tuple(tile) if tile is not None else _round_up(shape, multiple)
+    padded = pad_to(image, [max(a, b) for a, b in zip(shape, size, strict=True)])
+    tiles = plan_tiles(padded.shape[2:], size, overlap)
+    if len(tiles) == 1:
+        raw = _apply(net, padded)
+    else:
+        raw = _blend_tiles(net, padded, tiles, blend, batch_size)
+    return raw[(..., *(slice(0, length) for length in shape))]
+
+
+def mirrored(net: Net, spatial_dims: int) -> Net:
+    """Return a net that averages its output over all mirrored copies of its input."""
+    axes = range(2, 2 + spatial_dims)
+    subsets = [s for n in range(spatial_dims + 1) for s in itertools.combinations(axes, n)]
+
+    def average(image: Tensor) -> Tensor:
+        total = sum(net(image.flip(subset)).float().flip(subset) for subset in subsets)
+        return total / len(subsets)  # type: ignore[return-value]  # sum() of tensors is a tensor
+
+    return average
+
+
+def pad_to(image: Tensor, shape: Sequence[int]) -> Tensor:
+    """Pad the end of each spatial axis to ``shape``, by reflection where the axis is long enough."""
+    missing = [want - have for want, have in zip(shape, image.shape[2:], strict=True)]
+    if not any(missing):
+        return image
+    pads = [amount for side in reversed(missing) for amount in (0, side)]
+    fits = all(gap < have for gap, have in zip(missing, image.shape[2:], strict=True))
+    return F.pad(image, pads, mode="reflect" if fits else "replicate")
+
+
+def _blend_tiles(net: Net, image: Tensor, tiles: list[Tile], blend: str, batch: int) -> Tensor:
+    size = [part.stop - part.start for part in tiles[0]]
+    weight = gaussian_weight(size) if blend == "gaussian" else torch.ones(size)
+    weight = weight.to(image.device)
+    total = image.new_zeros((1, 1, *image.shape[2:]), dtype=torch.float32)
+    summed: Tensor | None = None
+    for group in _batches(tiles, batch):
+        raw = _apply(net, torch.cat([image[(..., *part)] for part in group]))
+        if summed is None:
+            summed = raw.new_zeros((1, raw.shape[1], *image.shape[2:]))
+        for part, values in zip(group, raw, strict=True):
+            summed[(0, slice(None), *part)] += values * weight
+            total[(0, 0, *part)] += weight
+    assert summed is not None  # plan_tiles returns at least one tile
+    return summed / total
+
+
+def _apply(net: Net, patches: Tensor) -> Tensor:
+    raw = net(patches).float()
+    if raw.shape[2:] != patches.shape[2:]:
+        message = (
+            f"the net turned a patch of {tuple(patches.shape[2:])} into {tuple(raw.shape[2:])}; "
+            "expected the same spatial shape"
+        )
+        raise ValueError(message)
+    return raw
+
+
+def _batches(tiles: list[Tile], size: int) -> Iterator[list[Tile]]:
+    for start in range(0, len(tiles), size):
+        yield tiles[start : start + size]
+
+
+def _round_up(shape: Sequence[int], multiple: Sequence[int] | int) -> tuple[int, ...]:
+    factors = [multiple] * len(shape) if isinstance(multiple, int) else list(multiple)
+    return tuple(-(-side // factor) * factor for side, factor in zip(shape, factors, strict=True))

@@ -1,0 +1,136 @@
+"""Metrics of MONAI and torchmetrics, used image by image like our own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.metrics import Metric as MonaiMetric
+from torchmetrics import Metric as TorchMetric
+
+from .base import Array, Better, ImageMetric, mean_of_defined
+
+
+def as_image_metric(metric: Any, classes: Sequence[str] = ()) -> ImageMetric:
+    """Wrap a metric of MONAI or torchmetrics; return one of ours as it is.
+
+    Args:
+        metric: What the config built.
+        classes: Names of the classes, background first; MONAI's metrics get one-hot labels of them.
+
+    Raises:
+        TypeError: If it is none of the three.
+    """
+    if isinstance(metric, ImageMetric):
+        return metric
+    if isinstance(metric, TorchMetric):
+        return _TorchImageMetric(metric)
+    if isinstance(metric, MonaiMetric):
+        return _MonaiImageMetric(metric, classes)
+    message = (
+        f"got a {type(metric).__name__} as a metric; expected an ImageMetric, "
+        "a monai.metrics.Metric or a torchmetrics.Metric"
+    )
+    raise TypeError(message)
+
+
+class _Foreign(ImageMetric):
+    name = ""
+
+    def __init__(self, metric: Any, better: Better) -> None:
+        self.metric = metric
+        self.name = _snake(type(metric).__name__)  # type: ignore[misc]  # one name for each instance
+        self.better = better  # type: ignore[misc]
+
+    def _kept(self, image: Array, weight: Array | None) -> Array:
+        return image if weight is None else image[weight > 0]
+
+
+class _TorchImageMetric(_Foreign):
+    """A torchmetrics metric, computed anew for each image."""
+
+    def __init__(self, metric: TorchMetric) -> None:
+        super().__init__(metric, "min" if metric.higher_is_better is False else "max")
+
+    def __call__(
+        self,
+        prediction: Array,
+        target: Array,
+        *,
+        weight: Array | None = None,
+        spacing: Sequence[float] | None = None,
+    ) -> dict[str, float]:
+        del spacing  # torchmetrics counts in pixels
+        self.metric.reset()
+        value = self.metric(
+            torch.as_tensor(self._kept(prediction, weight)),
+            torch.as_tensor(self._kept(target, weight)),
+        )
+        return _named(self.name, value)
+
+
+class _MonaiImageMetric(_Foreign):
+    """A MONAI metric on one-hot labels, computed for each image."""
+
+    def __init__(self, metric: MonaiMetric, classes: Sequence[str]) -> None:
+        distance = any(
+            word in type(metric).__name__ for word in ("Distance", "Error", "MSE", "MAE")
+        )
+        super().__init__(metric, "min" if distance else "max")
+        self.classes = tuple(classes)
+
+    def __call__(
+        self,
+        prediction: Array,
+        target: Array,
+        *,
+        weight: Array | None = None,
+        spacing: Sequence[float] | None = None,
+    ) -> dict[str, float]:
+        if weight is not None:  # what does not count is background in both
+            prediction = np.where(weight > 0, prediction, 0)
+            target = np.where(weight > 0, target, 0)
+        known = spacing is not None and bool(np.isfinite(spacing).all())
+        extra = {"spacing": list(spacing or ())} if known and _takes_spacing(self.metric) else {}
+        value = self.metric(self._one_hot(prediction), self._one_hot(target), **extra)
+        values = torch.as_tensor(value).flatten().tolist()
+        first = len(self.classes) - len(values)
+        if not self.classes or first < 0:
+            return {self.name: mean_of_defined(values)}
+        named = zip(self.classes[first:], values, strict=True)
+        return {
+            self.name: mean_of_defined(values),
+            **{f"{self.name}/{label}": number for label, number in named},
+        }
+
+    def _one_hot(self, labels: Array) -> torch.Tensor:
+        if not self.classes:
+            return torch.as_tensor(labels)[None]
+        hot = np.stack([labels == index for index in range(len(self.classes))])
+        return torch.from_numpy(hot)[None].float()
+
+
+def _takes_spacing(metric: MonaiMetric) -> bool:
+    return "Surface" in type(metric).__name__ or "Hausdorff" in type(metric).__name__
+
+
+def _named(name: str, value: Any) -> dict[str, float]:
+    if isinstance(value, dict):
+        return {f"{name}/{key}": float(number) for key, number in value.items()}
+    numbers = torch.as_tensor(value).flatten().tolist()
+    if len(numbers) == 1:
+        return {name: float(numbers[0])}
+    parts = {f"{name}/{index}": float(number) for index, number in enumerate(numbers)}
+    return {name: mean_of_defined(numbers), **parts}
+
+
+def _snake(name: str) -> str:
+    stem = name.removesuffix("Metric")
+    return "".join(
+        f"_{letter.lower()}"
+        if letter.isupper() and index and not stem[index - 1].isupper()
+        else letter.lower()
+        for index, letter in enumerate(stem)
+    )
