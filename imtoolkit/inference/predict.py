@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from types import EllipsisType
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every reader of torch code knows
@@ -35,7 +36,7 @@ def predict_tiled(
         blend: ``"gaussian"`` weighs the middle of a tile more, ``"constant"`` averages.
         batch_size: Tiles in a batch.
         flips: Average over all mirrored copies of the image.
-        multiple: The net needs sides that are multiples of this (a number, or one for each axis);
+        multiple: The net needs sides that are multiples of this (a number, or one for each);
             whole images are padded to it. A tile is expected to fit.
 
     Returns:
@@ -57,7 +58,7 @@ def predict_tiled(
         raw = _apply(net, padded)
     else:
         raw = _blend_tiles(net, padded, tiles, blend, batch_size)
-    return raw[(..., *(slice(0, length) for length in shape))]
+    return raw[_at(*(slice(0, length) for length in shape))]
 
 
 def mirrored(net: Net, spatial_dims: int) -> Net:
@@ -73,7 +74,7 @@ def mirrored(net: Net, spatial_dims: int) -> Net:
 
 
 def pad_to(image: Tensor, shape: Sequence[int]) -> Tensor:
-    """Pad the end of each spatial axis to ``shape``, by reflection where the axis is long enough."""
+    """Pad the end of each spatial axis to ``shape``, by reflection where it is long enough."""
     missing = [want - have for want, have in zip(shape, image.shape[2:], strict=True)]
     if not any(missing):
         return image
@@ -89,12 +90,12 @@ def _blend_tiles(net: Net, image: Tensor, tiles: list[Tile], blend: str, batch: 
     total = image.new_zeros((1, 1, *image.shape[2:]), dtype=torch.float32)
     summed: Tensor | None = None
     for group in _batches(tiles, batch):
-        raw = _apply(net, torch.cat([image[(..., *part)] for part in group]))
+        raw = _apply(net, torch.cat([image[_at(*part)] for part in group]))
         if summed is None:
             summed = raw.new_zeros((1, raw.shape[1], *image.shape[2:]))
         for part, values in zip(group, raw, strict=True):
-            summed[(0, slice(None), *part)] += values * weight
-            total[(0, 0, *part)] += weight
+            summed[_at(*part)] += values * weight
+            total[_at(*part)] += weight
     assert summed is not None  # plan_tiles returns at least one tile
     return summed / total
 
@@ -108,6 +109,11 @@ def _apply(net: Net, patches: Tensor) -> Tensor:
         )
         raise ValueError(message)
     return raw
+
+
+def _at(*part: slice) -> tuple[EllipsisType | slice, ...]:
+    """Index the spatial axes of a tensor."""
+    return (..., *part)
 
 
 def _batches(tiles: list[Tile], size: int) -> Iterator[list[Tile]]:

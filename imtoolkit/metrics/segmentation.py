@@ -201,7 +201,7 @@ def confusion_counts(
 ) -> Array:
     """Count pixels by target class (rows) and predicted class (columns).
 
-    Pixels whose weight is 0 are left out; other weights count as 1, since a metric measures and does
+    Pixels whose weight is 0 are left out; other weights count as 1: a metric measures and does
     not emphasise.
 
     Raises:

@@ -113,4 +113,4 @@ def _array(tensor: Tensor) -> Array:
     detached = tensor.detach()
     if detached.dtype is torch.bfloat16:
         detached = detached.float()  # numpy has no bfloat16
-    return detached.cpu().numpy()
+    return np.asarray(detached.cpu())
