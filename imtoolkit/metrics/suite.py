@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class SegmentationMetrics(MetricSuite):
         surface_tolerance: float = 1.0,
         extra: Sequence[Any] = (),
     ) -> None:
-        made = {
+        made: dict[str, Callable[[], ImageMetric]] = {
             "dice": lambda: DiceMetric(classes),
             "iou": lambda: IoUMetric(classes),
             "hd95": lambda: HausdorffMetric(classes),

@@ -26,7 +26,7 @@ def test_tiles_of_any_size_and_overlap_cover_every_pixel(seed: int) -> None:
     shape = tuple(
         int(side + extra) for side, extra in zip(tile, rng.integers(0, 20, dims), strict=False)
     )
-    assert (_cover(shape, tile, float(rng.uniform(0, 0.95))) >= 1).all()
+    assert (_cover(shape, tile, overlap=float(rng.uniform(0, 0.95))) >= 1).all()
 
 
 def test_neighbours_share_at_least_the_overlap() -> None:
