@@ -75,6 +75,18 @@ class RunFailedError(RunError):
     exit_code = 1
 
 
+class RunInterruptedError(RunError):
+    """The user or the machine asked a run to stop; it was saved and can be resumed."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number  # 130 for Ctrl-C, 143 for SIGTERM, as shells count
+
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        return type(self), (str(self), self.signal_number)
+
+
 class MissingPackageError(ImtoolkitError):
     """An optional package is needed here; the message holds the line that installs it."""
 
