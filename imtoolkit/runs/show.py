@@ -1,0 +1,62 @@
+"""How a run shows itself in a notebook: state, metrics, evaluation, newest picture."""
+
+from __future__ import annotations
+
+import base64
+import html
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imtoolkit.runs.run import Run
+
+
+def metric_table(run: Run) -> list[tuple[str, float, float, float]]:
+    """Return ``(metric, last, lowest, highest)`` of every logged training and validation value."""
+    frame: pd.DataFrame = run.metrics
+    rows = []
+    for column in frame.columns:
+        values = frame[column].dropna()
+        if "/" in column and not column.startswith("time/") and len(values):
+            low, high = float(values.min()), float(values.max())
+            rows.append((column, float(values.iloc[-1]), low, high))
+    return rows
+
+
+def run_html(run: Run) -> str:
+    """Return a run as HTML: a table of metrics, the evaluated splits, and its newest picture."""
+    status = run.status
+    state = html.escape(status.state.value + (f": {status.reason}" if status.reason else ""))
+    parts = [
+        f"<b>{html.escape(run.name)}</b> {html.escape(run.id)} ({state})<br>",
+        f"<code>{html.escape(str(run.path))}</code>",
+        _table(("metric", "last", "lowest", "highest"), metric_table(run)),
+    ]
+    for split, summary in run.evaluations.items():
+        rows = [
+            (name, entry["mean"], entry["low"], entry["high"])
+            for name, entry in summary.get("metrics", {}).items()
+        ]
+        level = f"{summary.get('confidence', 0.95):.0%}"
+        head = (f"{split}, {summary.get('images', '?')} images", "mean", f"{level} low", "high")
+        parts.append(_table(head, rows))
+    if run.pictures:
+        data = base64.b64encode(run.pictures[-1].read_bytes()).decode()
+        parts.append(f'<img style="max-width: 100%" src="data:image/png;base64,{data}">')
+    return "\n".join(part for part in parts if part)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, float, float, float]]) -> str:
+    if not rows:
+        return ""
+    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    body = "".join(
+        f"<tr><td>{html.escape(name)}</td>{''.join(_cell(value) for value in values)}</tr>"
+        for name, *values in rows
+    )
+    return f"<table><tr>{top}</tr>{body}</table>"
+
+
+def _cell(value: float | None) -> str:
+    return f"<td>{value:.4f}</td>" if value is not None else "<td></td>"
