@@ -443,3 +443,10 @@ class Config:
     """How the trained model is measured."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """Where runs are kept."""
+
+
+CONFIG_VERSION = 1
+"""Version of the format that this release writes."""
+
+CATEGORIES: dict[str, type[TaskConfig]] = {"segmentation": SegmentationConfig}
+"""Value of `task.category` -> the dataclass that decodes the section; a new task adds one line."""

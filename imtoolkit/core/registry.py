@@ -92,18 +92,22 @@ KINDS: Final[dict[str, Kind]] = {
     )
 }
 
-_plugins: list[ModuleType] = []
+_plugins: dict[str, ModuleType] = {}
 
 
-def add_plugin(module: ModuleType) -> None:
-    """Make the public names of an imported, trusted module known to every kind."""
-    if module not in _plugins:
-        _plugins.append(module)
+def add_plugin(module: ModuleType, name: str | None = None) -> None:
+    """Make the public names of an imported, trusted module known to every kind.
+
+    Args:
+        module: The module.
+        name: First part of dotted paths into it, where that is not the module's own name.
+    """
+    _plugins[name or module.__name__] = module
 
 
 def plugins() -> tuple[ModuleType, ...]:
     """Return the trusted modules that were added, in order."""
-    return tuple(_plugins)
+    return tuple(_plugins.values())
 
 
 def builtins_of(kind: str) -> dict[str, str]:
@@ -178,11 +182,14 @@ def _lookup(kind: Kind, name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     if "." in name:
         return _from_path(kind, name)
-    for module in (*_plugins, *map(importlib.import_module, kind.namespaces)):
+    for module in (*plugins(), *map(importlib.import_module, kind.namespaces)):
         found = getattr(module, name, None)
         if found is not None and not name.startswith("_"):
             return found
-    known = [*table, *(key for space in kind.namespaces for key in dir(importlib.import_module(space)))]
+    known = [
+        *table,
+        *(key for space in kind.namespaces for key in dir(importlib.import_module(space))),
+    ]
     raise ComponentError(
         f"unknown {kind.name} '{name}'.{did_you_mean(name, known)} "
         f"List them with: imtoolkit components {kind.name}"
@@ -190,7 +197,7 @@ def _lookup(kind: Kind, name: str) -> Any:
 
 
 def _from_path(kind: Kind, path: str) -> Any:
-    plugin_names = tuple(module.__name__ for module in _plugins)
+    plugin_names = tuple(_plugins)
     root = path.partition(".")[0]
     if root not in ALLOWED_PACKAGES and root not in plugin_names:
         raise ComponentError(
@@ -230,8 +237,10 @@ def _check_kind(kind: Kind, name: str, found: Any) -> None:
 
 def _may_be_called(kind: Kind, function: Callable[..., Any]) -> bool:
     # a plain function tells nothing about what it does: only ours and trusted ones are called
-    own = (*kind.rooms, *(module.__name__ for module in _plugins))
-    return any(function.__module__ == name or function.__module__.startswith(f"{name}.") for name in own)
+    own = (*kind.rooms, *(module.__name__ for module in plugins()))
+    return any(
+        function.__module__ == name or function.__module__.startswith(f"{name}.") for name in own
+    )
 
 
 def _base_class(path: str) -> type | None:
