@@ -205,9 +205,8 @@ def test_only_the_command_line_prints() -> None:
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:
-    absolute = re.compile(
-        r"(?<![\w.{$<>])(/(root|work|home|Users|mnt|scratch)/\w|[A-Z]:\\\\?Users)"
-    )
+    homes = r"/(?:root|work)/\w|/(?:home|Users)/(?!me\b)\w|[A-Z]:\\+Users"
+    absolute = re.compile(rf"(?<![\w.{{$<>])(?:{homes})")
     shown = {".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".sh", ".ipynb", ".cff", ".csv", ""}
     wrong = []
     for folder in ("imtoolkit", "configs", "examples", "bench", "docs", "tests", ".ci"):

@@ -5,9 +5,9 @@ A comment on the line before a block may change what happens to it:
     <!-- snippet: file my_net.py -->      the block is written to this file first
     <!-- snippet: not run, because ... -->  nothing is done with it
 
-Otherwise a ``yaml`` block is loaded as a config: as it is when it has ``data`` and ``task``, and merged
-over a small complete config when it shows only a part. ``python`` blocks of a page run one after the
-other in one namespace. ``bash`` blocks run line by line. ``text`` blocks show output.
+Otherwise a ``yaml`` block is loaded as a config: as it is when it has ``data`` and ``task``, and
+merged over a small complete config when it shows only a part. ``python`` blocks of a page run one
+after the other in one namespace. ``bash`` blocks run line by line. ``text`` blocks show output.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def snippets(page: Path) -> list[Snippet]:
     """Return the fenced blocks of a page in order.
 
     Raises:
-        ValueError: If a block has an unknown language, is never closed, or its comment is not understood.
+        ValueError: If a block has an unknown language or no end, or its comment says nothing.
     """
     lines = page.read_text(encoding="utf-8").splitlines()
     found, i = [], 0
@@ -86,7 +86,7 @@ def _told(page: Path, line: int, before: str) -> tuple[str, str]:
 
 
 def command_lines(text: str) -> list[str]:
-    """Return the commands of a bash block: continued lines joined, comments and prompts taken off."""
+    """Return the commands of a bash block, continued lines joined, without comments."""
     joined = re.sub(r"\\\n\s*", " ", text)
     lines = (
         re.sub(r"\s+#.*$", "", line).removeprefix("$ ").strip() for line in joined.splitlines()
