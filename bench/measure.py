@@ -91,6 +91,27 @@ def show(result: Mapping[str, Any], *, as_json: bool) -> None:
             print(f"{key:<12} {value:.4g}" if isinstance(value, float) else f"{key:<12} {value}")
 
 
+def limit(minutes: float) -> str:
+    """Return minutes as Lightning's ``DD:HH:MM:SS``."""
+    seconds = round(minutes * 60)
+    return f"00:{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def trained(config: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Train a config and return its scores on the test images, its steps and its run folder."""
+    import imtoolkit as imt
+
+    run = imt.train(imt.load_config(config, overrides))
+    scores = imt.evaluate(run, split="test")
+    means = scores.per_image.mean(numeric_only=True)
+    return {
+        "scores": {name: float(value) for name, value in means.items()},
+        "images": len(scores.per_image),
+        "steps": int(run.metrics["step"].max()) + 1,
+        "run": str(run.path),
+    }
+
+
 def data_root() -> Path:
     """Return the folder of real images, ``IMTOOLKIT_DATA``."""
     root = Path(os.environ.get("IMTOOLKIT_DATA", ROOT.parent / "shared" / "data"))

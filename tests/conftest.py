@@ -68,18 +68,18 @@ Drawer = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawer:
-    """Return ``drawn(name, count=6, seed=0, dims=2)``: a folder of drawn images, made once.
+    """Return ``drawn(name, count=6, seed=0, dims=None)``: a folder of drawn images, made once.
 
     Tests share the folders and must not write into them.
     """
-    made: dict[tuple[str, int, int, int], Path] = {}
+    made: dict[tuple[str, int, int, int | None], Path] = {}
 
-    def draw_once(name: str, count: int = 6, seed: int = 0, dims: int = 2) -> Path:
+    def draw_once(name: str, count: int = 6, seed: int = 0, dims: int | None = None) -> Path:
         key = (name, count, seed, dims)
         if key not in made:
             from imtoolkit.samples import draw
 
-            folder = tmp_path_factory.mktemp(f"{name}_{dims}d") / name
+            folder = tmp_path_factory.mktemp(name) / name
             draw(name, folder, count=count, seed=seed, dims=dims)
             made[key] = folder
         return made[key]

@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +27,9 @@ SHORT = {
     "evaluation.resamples": 50,
 }
 """What makes a training short enough for a test; a reader trains with the numbers on the page."""
+
+COUNT = 10
+"""Images that are drawn where a page does not say how many."""
 
 BASE = """
 data:
@@ -52,8 +54,7 @@ def test_the_snippets_of_a_page_run(
     page: Path, workdir: Path, drawn: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = snippets(page)
-    if not draws_its_own(found):
-        shutil.copytree(drawn("nuclei", count=10), workdir / "data" / "nuclei")
+    shutil.copytree(drawn("nuclei", count=COUNT), workdir / "data" / "nuclei")
     shutil.copytree(ROOT / "configs", workdir / "configs")
     (workdir / "base.yaml").write_text(BASE, encoding="utf-8")
     make_trainings_short(monkeypatch)
@@ -61,10 +62,6 @@ def test_the_snippets_of_a_page_run(
     for snippet in found:
         if not snippet.skipped:
             run(snippet, page, namespace, monkeypatch)
-
-
-def draws_its_own(found: list[Snippet]) -> bool:
-    return any("samples nuclei data/nuclei" in item.text for item in found)
 
 
 def make_trainings_short(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +128,7 @@ def run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return
     first = Path(words[0]).name
     if first == "imtoolkit":
-        run_imtoolkit([os.path.expandvars(word) for word in words[1:]], monkeypatch)
+        run_imtoolkit([os.path.expandvars(word) for word in words[1:]])
     elif first == "make":
         targets = {word for word in words[1:] if "=" not in word}
         unknown = targets - make_targets()
@@ -150,20 +147,15 @@ def run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert first in {"git", "cd", "source", "python", "python3", "torchrun", "jupyter"}, line
 
 
-def run_imtoolkit(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def run_imtoolkit(words: list[str]) -> None:
     from imtoolkit.cli.main import main
 
     if words[:1] == ["train"]:
         words = [*words, *short_words()]
     if words[:1] == ["samples"] and "--count" not in words:
-        words = [*words, "--count", "10"]
-    monkeypatch.setattr(sys, "argv", ["imtoolkit", *words])
-    code = None
-    try:
-        code = main()
-    except SystemExit as stop:
-        code = stop.code
-    assert not code, f"imtoolkit {shlex.join(words)} returned {code}"
+        words = [*words, "--count", str(COUNT)]
+    code = main(words)
+    assert code == 0, f"imtoolkit {shlex.join(words)} returned {code}"
 
 
 def make_targets() -> set[str]:
