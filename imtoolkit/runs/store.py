@@ -5,24 +5,26 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from imtoolkit.core.errors import RunError, did_you_mean, listed
-from imtoolkit.core.files import write_json, write_text
+from imtoolkit.core.files import write_json
 from imtoolkit.runs.layout import CONFIG, STATUS
 from imtoolkit.runs.run import Run
 from imtoolkit.runs.status import State, new_status
 
 
-def create_run(name: str, root: Path, files: Mapping[str, str], *, path: Path | None = None) -> Run:
-    """Make a new run folder that holds ``files`` and its status; it appears whole or not at all.
+def create_run(
+    name: str, root: Path, fill: Callable[[Path], None], *, path: Path | None = None
+) -> Run:
+    """Make a new run folder with its config and status; it appears whole or not at all.
 
     Args:
         name: Name of the run; a part of its path.
         root: Folder of all runs.
-        files: Text of each file to begin with, by its path; ``config.yaml`` is one of them.
+        fill: Writes ``config.yaml``, and what belongs to it, into the folder that it is given.
         path: The run folder itself, where the user chose it.
 
     Raises:
@@ -38,8 +40,8 @@ def create_run(name: str, root: Path, files: Mapping[str, str], *, path: Path | 
         raise RunError(msg)
     draft = target.parent / f".{target.name}.{secrets.token_hex(4)}.new"
     try:
-        for relative, text in files.items():
-            write_text(draft / relative, text)
+        draft.mkdir(parents=True)
+        fill(draft)
         write_json(draft / STATUS, new_status(name, target.name).to_dict())
         if target.exists():
             target.rmdir()  # Windows renames only to where nothing is

@@ -15,8 +15,12 @@ from imtoolkit.runs.provenance import git_state, provenance
 from imtoolkit.runs.status import SILENT_SECONDS, heartbeat, read_status, set_state, write_status
 
 
+def fill(folder: Path) -> None:
+    (folder / "config.yaml").write_text("name: nuclei\n")
+
+
 def make(root: Path, name: str = "nuclei") -> Run:
-    return create_run(name, root, {"config.yaml": "name: nuclei\n"})
+    return create_run(name, root, fill)
 
 
 def test_a_new_run_holds_its_config_and_belongs_to_this_process(tmp_path):
@@ -32,13 +36,13 @@ def test_a_folder_that_holds_something_is_refused_and_left_as_it_was(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
     with pytest.raises(RunError, match="exists already"):
-        create_run("x", tmp_path, {"config.yaml": ""}, path=tmp_path / "mine")
+        create_run("x", tmp_path, fill, path=tmp_path / "mine")
     assert [entry.name for entry in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
 def test_an_empty_folder_may_become_a_run(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert create_run("x", tmp_path, {"config.yaml": ""}, path=tmp_path / "empty").id == "empty"
+    assert create_run("x", tmp_path, fill, path=tmp_path / "empty").id == "empty"
 
 
 def test_a_name_cannot_leave_the_folder_of_runs(tmp_path):
@@ -87,7 +91,8 @@ def test_a_folder_that_is_no_run_says_so(tmp_path):
 def test_a_run_whose_process_was_killed_reads_as_interrupted(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from imtoolkit.runs import create_run\n"
-        "run = create_run('n', Path(sys.argv[1]), {'config.yaml': ''}); \n"
+        "fill = lambda folder: (folder / 'config.yaml').touch()\n"
+        "run = create_run('n', Path(sys.argv[1]), fill)\n"
         "print(run.path, flush=True)\n"
         "time.sleep(60)"
     )

@@ -1,0 +1,87 @@
+"""Stop a run whose loss became NaN or infinite, and say on which images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from imtoolkit.core.batch import ID
+from imtoolkit.core.errors import RunFailedError
+from imtoolkit.core.files import write_json
+
+FILE = "bad_batch.json"
+
+
+class NanGuard(pl.Callback):
+    """Raise where a training loss is not finite, before the weights are touched.
+
+    On a GPU the loss is looked at one step late, so that the device never waits for the processor;
+    nothing is saved in between without a look.
+
+    Args:
+        folder: Run folder, where ``bad_batch.json`` goes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ids: list[str] = []
+        self._waiting: tuple[Tensor, list[str], int] | None = None
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember which samples are in the batch."""
+        ids = batch.get(ID, []) if isinstance(batch, dict) else []
+        self._ids = [str(name) for name in ids]
+
+    def on_before_backward(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
+    ) -> None:
+        """Look at the loss: at once on a CPU, at the one before on a GPU."""
+        self._look(trainer)
+        finite = torch.isfinite(loss.detach()).all()
+        self._waiting = (finite, self._ids, trainer.global_step)
+        if not finite.is_cuda:
+            self._look(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Never save weights that a bad loss has touched."""
+        self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the last loss of the epoch."""
+        self._look(trainer)
+
+    def _look(self, trainer: pl.Trainer) -> None:
+        if self._waiting is None:
+            return
+        finite, ids, step = self._waiting
+        self._waiting = None
+        bad = not bool(finite)
+        stop = bad
+        if trainer.world_size > 1:  # all ranks must stop together, or one waits for ever
+            stop = trainer.strategy.reduce_boolean_decision(bad, all=False)
+        if not stop:
+            return
+        path = self.folder / (
+            FILE if trainer.global_rank == 0 else f"rank{trainer.global_rank}_{FILE}"
+        )
+        if bad:
+            write_json(path, {"epoch": trainer.current_epoch, "step": step, "ids": ids})
+        where = f"of {', '.join(sorted(set(ids))[:4])}" if bad and ids else "of another process"
+        msg = (
+            f"the loss is NaN or infinite in epoch {trainer.current_epoch}, step {step}, on the "
+            "images "
+            f"{where}. All their ids are in {self.folder.name}/{FILE}. Look at these images, "
+            "lower the "
+            "learning rate, set trainer.gradient_clip_val, or train with --trainer.precision "
+            "32-true; "
+            "the last good state is kept"
+        )
+        raise RunFailedError(msg)
