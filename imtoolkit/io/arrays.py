@@ -1,7 +1,7 @@
 """Arrays without a picture format: ``.npy``, ``.npz`` and HDF5.
 
-Which array of several, and which row of it, is said in the path: ``file.h5::raw``, ``file.npz::images::12``.
-Nothing is ever unpickled.
+Which array of several, and which row of it, is said in the path: ``file.h5::raw``,
+``file.npz::images::12``. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def open_array(
 
     Args:
         path: ``.npy``, ``.npz``, ``.h5``, ``.hdf5``.
-        inside: Name of the array, number of the row, or both; see `imtoolkit.io.names.split_reference`.
+        inside: Name of the array, number of the row, or both; see
+            `imtoolkit.io.names.split_reference`.
         pick: Chooses the only scene.
         axes: The axes that the user gave: these files have none of their own.
 
@@ -76,7 +77,10 @@ def _choose(path: Path, keys: list[str], inside: tuple[str, ...]) -> tuple[str, 
     if not keys:
         raise broken(str(path), "holds no array of two or more axes")
     if not inside:
-        message = f"holds {len(keys)} arrays ({listed(keys)}) and none was chosen. Choose one: '{path.name}::{keys[0]}'"
+        message = (
+            f"holds {len(keys)} arrays ({listed(keys)}) and none was chosen. Choose one: "
+            f"'{path.name}::{keys[0]}'"
+        )
         raise broken(str(path), message)
     message = f"has no array '{inside[0]}'; it holds {listed(keys)}.{did_you_mean(inside[0], keys)}"
     raise broken(str(path), message)
@@ -107,7 +111,8 @@ def _keys(path: Path) -> list[str]:
 
 @functools.lru_cache(maxsize=2)
 def _load_npz(path: str, key: str, _modified: int, _size: int) -> NDArray[Any]:
-    # an archive is unpacked whole; kept, because sets of thousands of small images are read row by row
+    # an archive is unpacked whole; kept, because sets of thousands of small images are read
+    # row by row
     try:
         with np.load(path, allow_pickle=False) as archive:
             array: NDArray[Any] = archive[key]

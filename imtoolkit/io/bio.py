@@ -1,7 +1,7 @@
-"""OME-Zarr and the formats of microscope makers, through bioio; any format through bioio or aicsimageio.
+"""OME-Zarr and the formats of microscope makers through bioio; any format by image class.
 
-The plugin's reader is taken by suffix: letting bioio try its plugins in turn costs up to a tenth of a
-second a file.
+The plugin's reader is taken by suffix: letting bioio try its plugins in turn costs up to a tenth of
+a second a file.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ def check_class(image_class: str) -> None:
         ComponentError: With those that are allowed.
     """
     if image_class not in IMAGE_CLASSES:
-        message = f"image_class '{image_class}' is not allowed; choose one of {listed(IMAGE_CLASSES)}, or leave it out"
+        message = (
+            f"image_class '{image_class}' is not allowed; choose one of {listed(IMAGE_CLASSES)}, "
+            "or leave it out"
+        )
         raise ComponentError(message)
 
 
@@ -65,7 +68,8 @@ def open_class(path: Path, image_class: str, pick: PickScene) -> OpenImage:
         found = getattr(importlib.import_module(module), attribute)
     except ImportError as error:
         message = (
-            f"image_class '{image_class}' needs the package '{module}', which is not installed or does not fit the "
+            f"image_class '{image_class}' needs the package '{module}', which is not installed or "
+            "does not fit the "
             f"others ({error}). Install it with: pip install {module}"
         )
         raise ComponentError(message) from error
@@ -136,7 +140,8 @@ def open_zarr(path: Path, pick: PickScene) -> OpenImage:
     if "bioformats2raw.layout" not in attributes:
         if "multiscales" not in attributes:
             message = (
-                "is not OME-Zarr: it has no 'multiscales' in its .zattrs (version 0.4) or zarr.json (0.5). If images "
+                "is not OME-Zarr: it has no 'multiscales' in its .zattrs (version 0.4) or "
+                "zarr.json (0.5). If images "
                 "lie deeper inside, name their folder"
             )
             raise broken(str(path), message)

@@ -1,7 +1,8 @@
 """Reading with a chosen reader: ours with parameters, one of MONAI's, or one that a user wrote.
 
-A user's reader is a MONAI ``ImageReader``; what it returns as metadata tells the axes: ``spatial_shape`` and
-``original_channel_dim`` as MONAI has them, and, if it likes, ``axes``, ``spacing``, ``unit``, ``channel_names``.
+A user's reader is a MONAI ``ImageReader``; what it returns as metadata tells the axes:
+``spatial_shape`` and ``original_channel_dim`` as MONAI has them, and, if it likes, ``axes``,
+``spacing``, ``unit``, ``channel_names``.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ def open_with(
     if inside:
         raise broken(str(path), f"'::{inside[0]}' is understood by imtoolkit's own readers only")
     if getattr(reader, "kwargs", {}).get("allow_pickle") or getattr(reader, "allow_pickle", False):
-        message = f"reader '{type(reader).__name__}' would unpickle files, which runs code; leave allow_pickle out"
+        message = (
+            f"reader '{type(reader).__name__}' would unpickle files, which runs code; leave "
+            "allow_pickle out"
+        )
         raise ComponentError(message)
     pick(("0",))
     pixels, meta = reader.get_data(reader.read(str(path)))

@@ -1,7 +1,7 @@
-"""Reading: from a path to a `Picture`. The format is chosen by suffix; each has a module beside this one.
+"""Reading: from a path to a `Picture`; each family of formats has a module beside this one.
 
-Whatever a library raises on a broken file comes out as a `DataError` that names the file and says what to
-do. Nothing heavy is imported before a file needs it.
+Whatever a library raises on a broken file comes out as a `DataError` that names the file and says
+what to do. Nothing heavy is imported before a file needs it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from imtoolkit.core.errors import ImtoolkitError, did_you_mean
+from imtoolkit.core.errors import DataError, ImtoolkitError, did_you_mean
 
 from .names import (
     ARRAYS,
@@ -45,18 +45,20 @@ def read(
     z_range: Sequence[int] | None = None,
     reader: Any = None,
 ) -> Picture:
-    """Read one image, or the part of it that was chosen; where the format can, only that part is read.
+    """Read one image, or the chosen part; where the format can, only that is read from disk.
 
     Args:
-        path: File or folder; ``file.h5::key`` and ``file.npz::key::row`` name an array in a container. A list of
-            files is read as the channels of one image.
-        axes: Axes of the file in its own order, such as ``"YXC"`` or ``"ZYX"``; left out, as the file says. With a
-            ``Z`` the result has one, even of size 1; without one, an image of a single slice is 2D.
+        path: File or folder; ``file.h5::key`` and ``file.npz::key::row`` name an array in a
+            container. A list of files is read as the channels of one image.
+        axes: Axes of the file in its own order, such as ``"YXC"`` or ``"ZYX"``; left out, as the
+            file says. With a ``Z`` the result has one, even of size 1; without one, an image of a
+            single slice is 2D.
         channels: Channels by number or name; left out, all.
         scene: Scene by number or name; left out, the only one.
         time: Time point; left out, the only one.
         z_range: First and past-the-last slice; left out, all.
-        reader: A component (``name`` and ``params``), a name, or a MONAI ``ImageReader``; left out, by suffix.
+        reader: A component (``name`` and ``params``), a name, or a MONAI ``ImageReader``; left out,
+            by suffix.
 
     Returns:
         Pixels ``(C, [Z,] Y, X)`` in the file's dtype, pixel size, affine and names of channels.
@@ -95,8 +97,8 @@ def probe(
 ) -> PictureInfo:
     """Tell what `read` would return, without reading pixels where the format allows.
 
-    Several scenes or time points are counted, not refused: the first scene is described. Arguments are
-    those of `read`.
+    Several scenes or time points are counted, not refused: the first scene is described. Arguments
+    are those of `read`.
     """
     request = _request(axes, channels, scene, time, z_range, reader)
     with opening(path, request, strict=False) as image:
@@ -128,7 +130,7 @@ def _request(
         # what the reader was built with, where the caller says nothing
         own = getattr(reader, "selected", {})
         asked = {key: own.get(key) if value is None else value for key, value in asked.items()}
-    return Request(_selection(asked), asked["scene"], reader)
+    return Request(_selection(asked), cast("int | str | None", asked["scene"]), reader)
 
 
 def _selection(asked: dict[str, Any]) -> Selection:
@@ -137,7 +139,7 @@ def _selection(asked: dict[str, Any]) -> Selection:
         message = (
             f"got z_range {list(z_range)}, expected two numbers: first and past-the-last slice"
         )
-        raise broken("", message)
+        raise DataError(message)
     if isinstance(channels, int | str):
         channels = (channels,)
     return Selection(
@@ -177,7 +179,10 @@ def opening(path: Pathlike, request: Request, *, strict: bool) -> Iterator[OpenI
         raise
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        message = f"cannot be read: it is damaged, or not what its name says ({text}). Copy or export it again"
+        message = (
+            f"cannot be read: it is damaged, or not what its name says ({text}). Copy or export it "
+            "again"
+        )
         raise broken(name, message) from error
 
 
@@ -237,8 +242,10 @@ def _opener(path: Path, suffix: str) -> Callable[[Path, PickScene], OpenImage]:
 
         return open_dicom
     message = (
-        f"its suffix '{suffix}' is not one that imtoolkit reads.{did_you_mean(suffix, SUFFIXES)} Known: "
-        f"{' '.join(sorted(SUFFIXES))}. Another format may be read by a bioio plugin: install it and set the reader "
+        f"its suffix '{suffix}' is not one that imtoolkit reads.{did_you_mean(suffix, SUFFIXES)} "
+        "Known: "
+        f"{' '.join(sorted(SUFFIXES))}. Another format may be read by a bioio plugin: install it "
+        "and set the reader "
         "'{name: BioImageReader, params: {image_class: bioio.BioImage}}'"
     )
     raise broken(str(path), message)

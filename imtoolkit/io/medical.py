@@ -1,7 +1,7 @@
-"""NIfTI, MGZ and DICOM through MONAI's readers, with axes turned from ``(X, Y, Z)`` to ``(Z, Y, X)``.
+"""NIfTI, MGZ and DICOM through MONAI's readers, turned from ``(X, Y, Z)`` to ``(Z, Y, X)``.
 
-A fourth axis of a NIfTI holds channels, as the Medical Segmentation Decathlon and nnU-Net mean it; say
-``axes="TZYX"`` where it is time.
+A fourth axis of a NIfTI holds channels, as the Medical Segmentation Decathlon and nnU-Net mean it;
+say ``axes="TZYX"`` where it is time.
 """
 
 from __future__ import annotations
@@ -50,18 +50,20 @@ def open_nifti(path: Path, pick: PickScene) -> OpenImage:
 
 
 def _nifti_unit(header: Any) -> tuple[str, float]:
-    """Return our unit, and the factor from the file's; MGH and files without a unit are in millimetres."""
+    """Return our unit and the factor from the file's; without a unit, as in MGH, millimetres."""
     stated = header.get_xyzt_units()[0] if hasattr(header, "get_xyzt_units") else "mm"
     return _UNITS.get(stated, ("millimeter", 1.0))
 
 
 def _dtype(volume: Any) -> np.dtype[np.generic]:
-    """Return the type that reading gives: the stored one, or a float where the header scales values."""
+    """Return the type that reading gives: the stored one, or a float where values are scaled."""
     proxy = volume.dataobj
     slope, inter = getattr(proxy, "slope", 1.0), getattr(proxy, "inter", 0.0)
     if (slope, inter) == (1.0, 0.0):
-        return np.dtype(volume.get_data_dtype())
-    return np.dtype(np.asanyarray(proxy[(slice(0, 1),) * len(volume.shape)]).dtype)
+        dtype: np.dtype[np.generic] = np.dtype(volume.get_data_dtype())
+        return dtype
+    scaled: np.dtype[np.generic] = np.asanyarray(proxy[(slice(0, 1),) * len(volume.shape)]).dtype
+    return scaled
 
 
 def _load_nifti(volume: Any, colours: tuple[str, ...] | None, index: Index) -> NDArray[np.generic]:
@@ -77,7 +79,7 @@ def _load_nifti(volume: Any, colours: tuple[str, ...] | None, index: Index) -> N
 
 
 def open_dicom(path: Path, pick: PickScene) -> OpenImage:
-    """Open a DICOM file, or a folder of slices; the series of a folder are its scenes. See `OpenImage`.
+    """Open a DICOM file or a folder, whose series are its scenes; see `OpenImage`.
 
     Raises:
         MissingPackageError: If pydicom is not installed.

@@ -18,7 +18,7 @@ def open_mrc(path: Path, pick: PickScene) -> OpenImage:
         MissingPackageError: If mrcfile is not installed.
     """
     try:
-        import mrcfile
+        import mrcfile  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
         package, extra, purpose = "mrcfile", "formats", f"{path}: reading MRC"
         raise MissingPackageError(package, extra, purpose) from error

@@ -1,7 +1,7 @@
 """Names of image files: compound suffixes, what counts as an image, and references into containers.
 
-A *reference* is a path, or a path and where to look inside: ``file.h5::raw``, ``file.npz::images::12``
-(array ``images``, row 12), ``file.npz::12`` (row 12 of the only array).
+A *reference* is a path, or a path and where to look inside: ``file.h5::raw``,
+``file.npz::images::12`` (array ``images``, row 12), ``file.npz::12`` (row 12 of the only array).
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def split_reference(path: str | Path) -> tuple[Path, tuple[str, ...]]:
 def strip_suffix(path: str | Path) -> tuple[str, str]:
     """Return the name without its suffix, and the suffix; compound suffixes stay whole.
 
-    A suffix is found whatever its case, and returned as it is written. An unknown one is what follows
-    the last dot.
+    A suffix is found whatever its case, and returned as it is written. An unknown one is what
+    follows the last dot.
 
     Example:
         >>> strip_suffix("scans/case.01.nii.gz"), strip_suffix("cell.OME.TIF")

@@ -1,4 +1,4 @@
-"""The contract between formats and the rest: an image that is open, with its pixels not yet read."""
+"""The contract between formats and the rest: an open image whose pixels are not yet read."""
 
 from __future__ import annotations
 
@@ -47,11 +47,12 @@ class OpenImage:
 
     Attributes:
         path: For messages.
-        axes: A letter for each axis as stored: ``T C Z Y X``, ``S`` for the colours of a pixel; others may
-            be there with size 1.
+        axes: A letter for each axis as stored: ``T C Z Y X``, ``S`` for the colours of a pixel;
+            others may be there with size 1.
         shape: As stored.
         dtype: Of the pixels.
-        load: Reads a part: an int or a slice for each stored axis, ints drop their axis, as numpy does.
+        load: Reads a part: an int or a slice for each stored axis, ints drop their axis, as numpy
+            does.
         scenes: Names of all scenes.
         spacing: Pixel size of the axes that the file tells.
         unit: Unit of ``spacing``.
@@ -81,7 +82,7 @@ def broken(path: str, message: str) -> DataError:
 
 
 def micrometers(value: Any, unit: str | None) -> float | None:
-    """Convert a length to micrometres; ``None`` where it is no length, not positive, or of unknown unit.
+    """Convert a length to micrometres; ``None`` where it is not positive or its unit is unknown.
 
     Example:
         >>> micrometers("0.5", "mm"), micrometers(1, "pixel"), micrometers(0, "nm")
@@ -100,8 +101,9 @@ def micrometers(value: Any, unit: str | None) -> float | None:
 def guess_axes(path: str, shape: Sequence[int]) -> str:
     """Name the axes of an array that comes without names.
 
-    2D is ``YX``. In 3D a short last axis (3 or 4) is colours, a short first axis (up to 4) channels, any other
-    first axis ``Z``. 4D is ``CZYX``, or ``ZYXC`` with a short last axis. 5D is ``TCZYX``.
+    2D is ``YX``. In 3D a short last axis (3 or 4) is colours, a short first axis (up to 4)
+    channels, any other first axis ``Z``. 4D is ``CZYX``, or ``ZYXC`` with a short last axis. 5D is
+    ``TCZYX``.
 
     Raises:
         DataError: If the array has other than 2 to 5 axes.
@@ -131,7 +133,8 @@ def scene_picker(path: str, wanted: int | str | None, *, strict: bool) -> PickSc
         if wanted is None:
             if len(names) > 1 and strict:
                 message = (
-                    f"holds {len(names)} scenes ({listed(names)}) and none was chosen. Choose one by number or name, "
+                    f"holds {len(names)} scenes ({listed(names)}) and none was chosen. Choose one "
+                    "by number or name, "
                     "for example 'data.scene: 0' in a config or scene=0 in Python"
                 )
                 raise broken(path, message)

@@ -1,4 +1,4 @@
-"""What reading gives: the pixels of one image in one order of axes, and what the file says about them."""
+"""What reading gives: the pixels of an image in one order of axes, and what the file says."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ class Picture:
     """One image, read.
 
     Attributes:
-        pixels: ``(C, [Z,] Y, X)`` in the file's dtype (native byte order; 1-bit images as uint8 0 and 1).
-        spacing: Pixel size in ``[Z,] Y, X``; ``None`` where the file does not tell it for every axis.
+        pixels: ``(C, [Z,] Y, X)`` in the file's dtype (native byte order; 1-bit images as uint8 0
+            and 1).
+        spacing: Pixel size in ``[Z,] Y, X``; ``None`` where the file does not tell it for every
+            axis.
         unit: ``"micrometer"`` or ``"millimeter"``; ``None`` with ``spacing``.
-        affine: From pixel index ``(X, Y, Z, 1)`` to world, ``(4, 4)``, as NIfTI means it (RAS); else ``None``.
+        affine: From pixel index ``(X, Y, Z, 1)`` to world, ``(4, 4)``, as NIfTI means it (RAS);
+            else ``None``.
         channel_names: One for each channel; its number where the file has no names.
         axes: ``"CYX"`` or ``"CZYX"``.
     """
@@ -87,7 +90,8 @@ def join_channels(pictures: Sequence[Picture], names: Sequence[str]) -> Picture:
     for picture, name in zip(pictures, names, strict=True):
         if picture.pixels.shape[1:] != first.pixels.shape[1:]:
             message = (
-                f"{name}: the channels of an image must be of one size: got {picture.pixels.shape[1:]}, and "
+                f"{name}: the channels of an image must be of one size: got "
+                f"{picture.pixels.shape[1:]}, and "
                 f"{first.pixels.shape[1:]} in {names[0]}"
             )
             raise DataError(message)

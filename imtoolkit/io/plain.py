@@ -1,8 +1,8 @@
-"""PNG, JPEG and BMP through Pillow; PNG with 16-bit colours through imagecodecs, which Pillow would cut to 8.
+"""PNG, JPEG and BMP through Pillow; 16-bit colours, which Pillow would cut to 8, by imagecodecs.
 
-Colours are read as channels ``red green blue``, transparency is dropped. An image with a palette becomes
-its colours, unless the axes are said to be ``YX``: then the palette's numbers are the pixels, as label
-images with coloured palettes mean them.
+Colours are read as channels ``red green blue``, transparency is dropped. An image with a palette
+becomes its colours, unless the axes are said to be ``YX``: then the palette's numbers are the
+pixels, as label images with coloured palettes mean them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ def open_plain(path: Path, pick: PickScene, axes: str | None = None) -> OpenImag
         ValueError,
         Image.DecompressionBombError,
     ) as error:
-        message = f"is not an image of the kind that its suffix says, or is damaged ({error}). Export it again"
+        message = (
+            f"is not an image of the kind that its suffix says, or is damaged ({error}). Export it "
+            "again"
+        )
         raise broken(name, message) from error
     mode = "I;16" if deep == 1 else _mode(file, axes)
     samples = deep if deep > 1 else _SAMPLES.get(mode, 1)

@@ -21,13 +21,14 @@ from .picture import Picture
 class BioImageReader(ImageReader):  # type: ignore[misc]  # MONAI is not typed
     """MONAI reader of every format that `imtoolkit.io.read` knows.
 
-    In MONAI's ``LoadImage(reader=BioImageReader(axes="ZYX"))`` arrays are ``(C, [Z,] Y, X)``, and the affine
-    belongs to the spatial axes in that order.
+    In MONAI's ``LoadImage(reader=BioImageReader(axes="ZYX"))`` arrays are ``(C, [Z,] Y, X)``, and
+    the affine belongs to the spatial axes in that order.
 
     Args:
-        image_class: Leave out to choose by suffix. ``"bioio.BioImage"`` or ``"aicsimageio.AICSImage"`` read every
-            file with that class; other classes are refused.
-        axes: Axes of the files, such as ``"YXC"`` or ``"ZYX"``; for this and the following see `imtoolkit.io.read`.
+        image_class: Leave out to choose by suffix. ``"bioio.BioImage"`` or
+            ``"aicsimageio.AICSImage"`` read every file with that class; other classes are refused.
+        axes: Axes of the files, such as ``"YXC"`` or ``"ZYX"``; for this and the following see
+            `imtoolkit.io.read`.
         channels: Channels to read, by number or name.
         scene: Scene to read, by number or name.
         time: Time point to read.
@@ -76,7 +77,7 @@ class BioImageReader(ImageReader):  # type: ignore[misc]  # MONAI is not typed
         return all(is_image(name) or Path(name).is_dir() for name in names)
 
     def read(self, data: Sequence[str | Path] | str | Path, **kwargs: Any) -> Picture:
-        """Read a file, or several as the channels of one image; ``kwargs`` replace those of the reader."""
+        """Read a file, or several as channels; ``kwargs`` replace what the reader was given."""
         return read(data, reader=self, **kwargs)
 
     def get_data(self, img: Picture) -> tuple[NDArray[np.generic], dict[str, Any]]:

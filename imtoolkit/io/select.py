@@ -92,8 +92,9 @@ def describe(image: OpenImage, selection: Selection, path: str) -> PictureInfo:
 def name_axes(image: OpenImage, wanted: str | None) -> str:
     """Return a letter for each stored axis, as the user says, or else as the file says.
 
-    The user's letters name the stored axes in their order, all of them or all but those of size 1. Where neither
-    fits, they may leave out axes of size 1 that the file names, and name a ``C`` or ``T`` that it lacks.
+    The user's letters name the stored axes in their order, all of them or all but those of size 1.
+    Where neither fits, they may leave out axes of size 1 that the file names, and name a ``C`` or
+    ``T`` that it lacks.
 
     Raises:
         DataError: If the letters do not fit the file.
@@ -125,7 +126,8 @@ def _check_letters(image: OpenImage, wanted: str) -> None:
         or not set("YX") <= set(wanted)
     ):
         message = (
-            f"axes '{wanted}' are not understood: expected Y and X, and once each of Z, C, T (S for colours), in the "
+            f"axes '{wanted}' are not understood: expected Y and X, and once each of Z, C, T (S "
+            "for colours), in the "
             "order of the file, such as 'YX', 'YXC', 'ZYX' or 'CZYX'"
         )
         raise broken(image.path, message)
@@ -147,7 +149,10 @@ def _match_by_name(image: OpenImage, wanted: str) -> str:
 
 def _misfit(image: OpenImage, wanted: str, why: str = "") -> Exception:
     stored = f"axes {image.axes} and shape {image.shape}"
-    remedy = f"Say axes '{image.axes.replace('S', 'C')}' ('data.axes' in a config), leave them out, or choose other files"
+    remedy = (
+        f"Say axes '{image.axes.replace('S', 'C')}' ('data.axes' in a config), leave them out, or "
+        "choose other files"
+    )
     return broken(
         image.path,
         f"got axes '{wanted}', but the file has {stored}{f': {why}' if why else ''}. {remedy}",
@@ -162,7 +167,8 @@ def _plan(image: OpenImage, selection: Selection, *, strict: bool) -> _Plan:
     for letter, size in zip(axes, image.shape, strict=True):
         if letter not in "TCZYXS" and size > 1:
             message = (
-                f"has an axis '{letter}' of size {size} that is neither time, channel nor space (all: {image.axes}, "
+                f"has an axis '{letter}' of size {size} that is neither time, channel nor space "
+                f"(all: {image.axes}, "
                 f"{image.shape}). Name the axes with 'axes', or export the image as OME-TIFF"
             )
             raise broken(image.path, message)
@@ -226,7 +232,8 @@ def _choose_time(image: OpenImage, axes: str, wanted: int | None, *, strict: boo
     if wanted is None:
         if times > 1 and strict:
             message = (
-                f"holds {times} time points and none was chosen. Choose one, for example 'data.time: 0' in a config or "
+                f"holds {times} time points and none was chosen. Choose one, for example "
+                "'data.time: 0' in a config or "
                 "time=0 in Python; if they are slices or channels, name the axes: 'data.axes: ZYX'"
             )
             raise broken(image.path, message)
@@ -241,7 +248,10 @@ def _choose_slices(image: OpenImage, depth: int, wanted: tuple[int, int] | None)
         return 0, depth
     first, last = wanted
     if not 0 <= first < last <= depth:
-        message = f"got z_range {[first, last]}, expected first and past-the-last slice within [0, {depth}]"
+        message = (
+            f"got z_range {[first, last]}, expected first and past-the-last slice within [0, "
+            f"{depth}]"
+        )
         raise broken(image.path, message)
     return first, last
 

@@ -1,8 +1,9 @@
 """TIFF, with OME or ImageJ metadata or without, through tifffile.
 
-bioio reads these files as well, by way of the same tifffile; going directly saves its imports (more than
-a second) and its parsing of the whole OME model (tens of milliseconds a file). That both give the same is
-a test. A file that was cut short is refused: tifffile would fill what is missing with zeros.
+bioio reads these files as well, by way of the same tifffile; going directly saves its imports (more
+than a second) and its parsing of the whole OME model (tens of milliseconds a file). That both give
+the same is a test. A file that was cut short is refused: tifffile would fill what is missing with
+zeros.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .opened import Index, OpenImage, PickScene, broken, guess_axes, micrometers
 _ALPHA: Final = (1, 2)  # associated, unassociated, in tag ExtraSamples
 _NO_SCENES: Final = ("thumbnail", "label", "macro", "overview", "map")
 _PRINTED: Final = 20.0
-"""A plain TIFF whose resolution tag means a larger pixel (micrometres) tells dots for printing, no pixel size."""
+"""Micrometres; a resolution tag of a plain TIFF that means larger pixels is for printers."""
 
 
 def open_tiff(path: Path, pick: PickScene) -> OpenImage:
@@ -174,7 +175,8 @@ def _check_chain(name: str, file: Any, series: Any) -> None:
 def _check_page(name: str, page: Any) -> None:
     if page is None:
         message = (
-            "pages are missing: the file is cut short, or belongs to a set of several files of which some are absent. "
+            "pages are missing: the file is cut short, or belongs to a set of several files of "
+            "which some are absent. "
             "Copy it again, with all files of the set"
         )
         raise broken(name, message)
@@ -187,7 +189,10 @@ def _check_page(name: str, page: Any) -> None:
 
 
 def _cut(name: str, expected: int, size: int) -> Exception:
-    message = f"is cut short: its pixels end at byte {expected}, the file has {size} bytes. Copy or export it again"
+    message = (
+        f"is cut short: its pixels end at byte {expected}, the file has {size} bytes. Copy or "
+        "export it again"
+    )
     return broken(name, message)
 
 

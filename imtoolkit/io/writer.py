@@ -1,6 +1,7 @@
 """Writing images with pixel size and affine: OME-TIFF, TIFF for ImageJ, NIfTI, npy, PNG.
 
-A file is complete or not there: it is written beside its place and renamed. An input is never overwritten.
+A file is complete or not there: it is written beside its place and renamed. An input is never
+overwritten.
 """
 
 from __future__ import annotations
@@ -40,18 +41,22 @@ def write(
 ) -> Path:
     """Write an image in the format that the suffix names; see `FORMATS`.
 
-    Labels, that is integers with no channel axis or a single channel, are stored in the smallest unsigned type
-    that holds them, if they come in 32 or 64 bits, and compressed. Booleans become 0 and 1.
+    Labels, that is integers with no channel axis or a single channel, are stored in the smallest
+    unsigned type that holds them, if they come in 32 or 64 bits, and compressed. Booleans become 0
+    and 1.
 
     Args:
         path: File to write; its folder is made.
         pixels: ``(C, [Z,] Y, X)``, or ``([Z,] Y, X)``.
         spacing: Pixel size in ``[Z,] Y, X``.
-        unit: ``"micrometer"`` or ``"millimeter"``; left out, millimetres in NIfTI and micrometres elsewhere.
-        affine: ``(4, 4)`` from ``(X, Y, Z, 1)`` to world, stored in NIfTI; left out, made of the pixel size.
+        unit: ``"micrometer"`` or ``"millimeter"``; left out, millimetres in NIfTI and micrometres
+            elsewhere.
+        affine: ``(4, 4)`` from ``(X, Y, Z, 1)`` to world, stored in NIfTI; left out, made of the
+            pixel size.
         channel_names: One for each channel, stored in OME-TIFF.
-        axes: ``"YX"``, ``"ZYX"``, ``"CYX"`` or ``"CZYX"``; needed only for three axes of which nothing else
-            (``spacing``, ``channel_names``, a PNG) tells whether the first is ``C`` or ``Z``.
+        axes: ``"YX"``, ``"ZYX"``, ``"CYX"`` or ``"CZYX"``; needed only for three axes of which
+            nothing else (``spacing``, ``channel_names``, a PNG) tells whether the first is ``C`` or
+            ``Z``.
         protect: Files that are inputs: to write over one is refused.
 
     Returns:
@@ -90,7 +95,7 @@ def check_protected(path: Path, protect: Collection[str | Path]) -> None:
 
 
 class _Page:
-    """What is to be written: ``image`` is ``(C, Z, Y, X)``, ``order`` names the axes it came with."""
+    """What is to be written: ``image`` is ``(C, Z, Y, X)``, ``order`` the axes it came with."""
 
     def __init__(
         self,
@@ -163,7 +168,10 @@ def _infer_axes(
         return "CYX" if len(spacing) == 2 else "ZYX"
     if channel_names is not None or suffix_of(path) == ".png" or len(pixels) == 1:
         return "CYX"
-    message = f"shape {pixels.shape} may be channels or slices: say axes='CYX' or axes='ZYX', or give the spacing"
+    message = (
+        f"shape {pixels.shape} may be channels or slices: say axes='CYX' or axes='ZYX', or give "
+        "the spacing"
+    )
     raise _refused(path, message)
 
 
@@ -202,7 +210,7 @@ def _write_ome(page: _Page, part: Path) -> None:
 
 
 def _write_tiff(page: _Page, part: Path) -> None:
-    """Write for ImageJ where it has the type, else OME metadata, which every reader of both ignores or reads."""
+    """Write with ImageJ's metadata, or with OME's where ImageJ lacks the type of the pixels."""
     import tifffile
 
     if _storable(page.image).dtype.name not in ("uint8", "uint16", "float32"):
@@ -285,7 +293,8 @@ def _write_png(page: _Page, part: Path) -> None:
     colours = pixels.ndim == 3 and len(pixels) == 3 and pixels.dtype == np.uint8 and not page.volume
     if not fits and not colours:
         message = (
-            f"PNG holds grey images in 8 or 16 bits and colours in 8, got {pixels.dtype} of shape {pixels.shape}; "
+            f"PNG holds grey images in 8 or 16 bits and colours in 8, got {pixels.dtype} of shape "
+            f"{pixels.shape}; "
             "write .ome.tif instead"
         )
         raise _refused(page.path, message)
@@ -317,7 +326,10 @@ def _refused(path: Path, message: str) -> DataError:
 def _disk_message(error: OSError, image: NDArray[Any]) -> str:
     need = math.ceil(image.nbytes / 1e6)
     if error.errno == errno.ENOSPC:
-        return f"the disk is full: up to {need} MB are needed in this folder. Free some, or write to another disk"
+        return (
+            f"the disk is full: up to {need} MB are needed in this folder. Free some, or write to "
+            "another disk"
+        )
     if isinstance(error, PermissionError):
         return f"may not be written ({error.strerror}). Choose a folder that you may write to"
     return f"cannot be written ({error})"
