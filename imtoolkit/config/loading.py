@@ -72,8 +72,12 @@ def load_config(
     return finish(draft)
 
 
-def load_run_config(path: Path) -> Config:
+def load_run_config(path: Path, overrides: Overrides = ()) -> Config:
     """Load the config of a run folder; its plugin copies are trusted if they are as they were copied.
+
+    Args:
+        path: The run folder, or its ``config.yaml``.
+        overrides: What a resumed run changes, as in `load_config`.
 
     Raises:
         ConfigError: As `load_config`, and if a copied plugin was changed.
@@ -84,7 +88,7 @@ def load_run_config(path: Path) -> Config:
         names = ", ".join(changed)
         message = f"changed since the run was made: {names}. Restore it, or start a new run"
         raise ConfigError(Problem(message, where="plugins", file=str(file)))
-    draft = examine(file, own_copies=True)
+    draft = examine(file, overrides, own_copies=True)
     if draft.problems:
         raise ConfigError(draft.problems)
     return finish(draft)

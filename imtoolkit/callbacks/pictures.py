@@ -1,0 +1,101 @@
+"""Pictures of image, target and prediction, drawn as training goes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from imtoolkit.core.batch import ID, IMAGE, TARGET
+from imtoolkit.core.files import replacing
+
+log = logging.getLogger(__name__)
+
+
+class Pictures(pl.Callback):
+    """Draw the first validation images with their targets and predictions.
+
+    The task must offer ``predict_image`` and ``postprocess``. Averaged weights are used where the
+    run averages. One process draws.
+
+    Args:
+        folder: Where ``epoch-0001.png`` goes.
+        every_epochs: Draw after so many epochs, and after the last; 0 draws none.
+        count: Images in a picture.
+        classes: Names of the classes, background first.
+    """
+
+    def __init__(
+        self, folder: Path, *, every_epochs: int = 5, count: int = 4, classes: tuple[str, ...] = ()
+    ) -> None:
+        self.folder = folder
+        self.every_epochs = every_epochs
+        self.count = count
+        self.classes = classes
+        self._rows: list[dict[str, Any]] = []
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin a new picture."""
+        self._rows = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Predict the images of this batch that still fit into the picture."""
+        if not trainer.is_global_zero or not self._is_due(trainer):
+            return
+        for index in range(len(batch[IMAGE])):
+            if len(self._rows) == self.count:
+                return
+            self._rows.append(_row(pl_module, batch, index))
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw and save the picture."""
+        if not self._rows:
+            return
+        from imtoolkit.figures.panels import sample_figure
+
+        figure = sample_figure(self._rows, self.classes)
+        path = self.folder / f"epoch-{trainer.current_epoch + 1:04d}.png"
+        try:
+            with replacing(path) as part:
+                figure.savefig(part, format="png")
+        except OSError as error:  # a picture is not worth a run
+            log.warning("the picture %s was not written: %s", path, error)
+        self._rows = []
+
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        if self.every_epochs == 0 or trainer.sanity_checking or trainer.fast_dev_run:
+            return False
+        epoch = trainer.current_epoch + 1
+        is_last = epoch == trainer.max_epochs or trainer.should_stop
+        return epoch % self.every_epochs == 0 or is_last
+
+
+@torch.no_grad()
+def _row(task: Any, batch: dict[str, Any], index: int) -> dict[str, Any]:
+    """Return image ``(C, [Z,] Y, X)``, target and prediction ``([Z,] Y, X)`` as arrays."""
+    image = batch[IMAGE][index]
+    row: dict[str, Any] = {"image": image.float().cpu().numpy(), "id": str(batch[ID][index])}
+    if TARGET in batch:
+        row["target"] = _flat(batch[TARGET][index].cpu().numpy(), image.ndim - 1)
+    prediction = task.postprocess(task.predict_image(image))
+    row["prediction"] = _flat(prediction.cpu().numpy(), image.ndim - 1)
+    return row
+
+
+def _flat(array: np.ndarray[Any, Any], dims: int) -> np.ndarray[Any, Any]:
+    """Drop the leading axes of size 1 that an array has beyond its spatial ones."""
+    while array.ndim > dims and array.shape[0] == 1:
+        array = array[0]
+    return array
