@@ -1,0 +1,15 @@
+"""Optimizers, parameter groups, and learning-rate schedules that know when training ends."""
+
+BUILTINS: dict[str, dict[str, str]] = {
+    "optimizer": {
+        "adamw": "imtoolkit.optim.optimizers:DecayedAdamW",
+        "sgd": "imtoolkit.optim.optimizers:DecayedSGD",
+    },
+    "scheduler": {
+        "one_cycle": "imtoolkit.optim.schedules:OneCycle",
+        "cosine": "imtoolkit.optim.schedules:Cosine",
+        "warmup_cosine": "imtoolkit.optim.schedules:WarmupCosine",
+        "poly": "imtoolkit.optim.schedules:Poly",
+        "constant": "imtoolkit.optim.schedules:Constant",
+    },
+}

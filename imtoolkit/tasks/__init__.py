@@ -1,0 +1,72 @@
+"""The tasks: what is learnt, one file for each category.
+
+A task composes a net, losses, optimizers and metrics that other rooms own. Data and tasks meet in
+the batch keys of `imtoolkit.core.batch` only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+from imtoolkit.core import registry
+from imtoolkit.core.errors import ConfigError, Problem, did_you_mean
+from imtoolkit.core.facts import DataFacts, TargetKind, TargetSpec
+
+if TYPE_CHECKING:
+    from imtoolkit.config.sections import InferenceConfig, TaskConfig
+
+    from .base import Task
+
+CATEGORIES: Final[dict[str, tuple[str, TargetKind]]] = {
+    "segmentation": ("imtoolkit.tasks.segmentation:SegmentationTask", TargetKind.LABELS),
+}
+"""Category -> the class of its task, and what kind of target it learns."""
+
+
+def target_spec(config: TaskConfig) -> TargetSpec:
+    """Return what a task wants of the targets, without importing torch.
+
+    Raises:
+        ConfigError: If the category is unknown.
+    """
+    classes = tuple(getattr(config, "classes", None) or ())
+    if config.category in CATEGORIES:
+        return TargetSpec(CATEGORIES[config.category][1], classes)
+    return TargetSpec(_plugin(config.category).target_kind, classes)
+
+
+def build_task(
+    config: TaskConfig, inference: InferenceConfig, facts: DataFacts, seed: int = 0
+) -> Task:
+    """Build the task of a config, with nets whose weights depend on the seed only.
+
+    Args:
+        config: The section ``task``.
+        inference: The section ``inference``.
+        facts: What the data module found.
+        seed: Seed of the weights and of everything random in training.
+
+    Raises:
+        ConfigError: If the category is unknown, or something does not fit the data.
+        ComponentError: If a part cannot be found or refuses its parameters.
+    """
+    task: Task = _task_class(config.category)(config, facts, inference, seed)
+    return task
+
+
+def _task_class(category: str) -> Any:
+    if category not in CATEGORIES:
+        return _plugin(category)
+    module, _, name = CATEGORIES[category][0].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _plugin(category: str) -> Any:
+    """Find the task of a trusted plugin: a class whose attribute ``category`` has this value."""
+    for module in registry.plugins():
+        for found in vars(module).values():
+            if isinstance(found, type) and vars(found).get("category") == category:
+                return found
+    message = f"unknown category '{category}'.{did_you_mean(category, CATEGORIES)}"
+    raise ConfigError(Problem(message, where="task.category"))

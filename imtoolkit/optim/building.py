@@ -1,0 +1,159 @@
+"""Optimizers and schedules made from their names, with what the training fills in."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from imtoolkit.core import registry
+from imtoolkit.core.errors import ConfigError, Problem
+
+from .schedules import ProgressSchedule
+
+_BY_STEPS: Final = ("OneCycleLR", "CyclicLR", "WarmupCosineSchedule")
+_NEVER: Final = sys.maxsize
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """When training ends.
+
+    Attributes:
+        steps: Optimizer steps; infinity where time ends it.
+        epochs: Epochs; infinity where time ends it.
+        seconds: Time limit; ``None`` where there is none.
+        elapsed: Seconds of training so far.
+    """
+
+    steps: float = math.inf
+    epochs: float = math.inf
+    seconds: float | None = None
+    elapsed: Callable[[], float] | None = None
+
+
+def build_optimizer(name: str, params: Mapping[str, Any], parameters: Iterable[Any]) -> Optimizer:
+    """Build an optimizer over parameters or groups of them.
+
+    Raises:
+        ComponentError: If it cannot be found or refuses its parameters.
+        ConfigError: If there is nothing to train.
+    """
+    held = list(parameters)
+    if not held:
+        message = "every weight is frozen: there is nothing to train"
+        raise ConfigError(Problem(message, where="task.freeze"))
+    optimizer: Optimizer = registry.build("optimizer", name, {**params, "params": held})
+    return optimizer
+
+
+def build_scheduler(
+    name: str,
+    params: Mapping[str, Any],
+    optimizer: Optimizer,
+    horizon: Horizon,
+    *,
+    interval: str | None = None,
+    where: str = "task.scheduler",
+) -> tuple[LRScheduler, str]:
+    """Build a schedule.
+
+    Args:
+        name: A built-in, a class of ``torch.optim.lr_scheduler``, or a dotted path.
+        params: What the user wrote; parameters that say how long training is are filled in.
+        optimizer: What it steers.
+        horizon: When training ends.
+        interval: ``"step"`` or ``"epoch"``; ``None`` takes what the schedule is made for.
+        where: Key of the config, for messages.
+
+    Returns:
+        The schedule and its interval.
+
+    Raises:
+        ConfigError: If the interval is neither, or the schedule needs an end and there is none.
+        ComponentError: If it cannot be found or refuses its parameters.
+    """
+    if interval not in (None, "step", "epoch"):
+        message = f"got '{interval}'; expected 'step' or 'epoch'"
+        raise ConfigError(Problem(message, where=f"{where}.interval"))
+    factory = registry.resolve("scheduler", name)
+    chosen = interval or _natural_interval(factory, params)
+    given = {
+        key: _nested(value, optimizer, horizon, chosen, where) for key, value in params.items()
+    }
+    filled = _filled(factory, given, optimizer, horizon, chosen, where)
+    scheduler: LRScheduler = registry.build("scheduler", name, given, **filled)
+    return scheduler, chosen
+
+
+def lightning_config(
+    scheduler: LRScheduler, interval: str, monitor: str | None, name: str
+) -> dict[str, Any]:
+    """Return the dict that Lightning wants.
+
+    Lightning steps ``ReduceLROnPlateau`` after the checkpoint of the epoch is saved, so a resumed
+    run would lag behind; here it is given a frequency that never comes, and the task steps it.
+    """
+    entry = {"scheduler": scheduler, "interval": interval, "frequency": 1, "name": name}
+    if isinstance(scheduler, ReduceLROnPlateau):
+        entry |= {"monitor": monitor, "interval": "epoch", "frequency": _NEVER, "strict": False}
+    return entry
+
+
+def _natural_interval(factory: Callable[..., Any], params: Mapping[str, Any]) -> str:
+    if inspect.isclass(factory) and issubclass(factory, ProgressSchedule):
+        return "step"
+    name = getattr(factory, "__name__", "")
+    known = inspect.signature(factory).parameters
+    # a length that is filled in counts steps; one that the user wrote counts epochs, as torch's do
+    counts = any(key in known and key not in params for key in ("T_max",))
+    unset = name == "PolynomialLR" and "total_iters" not in params
+    return "step" if name in _BY_STEPS or counts or unset else "epoch"
+
+
+def _filled(
+    factory: Callable[..., Any],
+    given: Mapping[str, Any],
+    optimizer: Optimizer,
+    horizon: Horizon,
+    interval: str,
+    where: str,
+) -> dict[str, Any]:
+    known = inspect.signature(factory).parameters
+    length = horizon.steps if interval == "step" else horizon.epochs
+    filled: dict[str, Any] = {"optimizer": optimizer}
+    if inspect.isclass(factory) and issubclass(factory, ProgressSchedule):
+        filled |= {"total_steps": length}
+        filled |= {"max_seconds": horizon.seconds, "elapsed": horizon.elapsed}
+    else:
+        lengths = [key for key in ("total_steps", "t_total", "T_max") if key in known]
+        lengths += ["total_iters"] * (factory.__name__ == "PolynomialLR")
+        missing = [key for key in lengths if key not in given and "epochs" not in given]
+        if missing and math.isinf(length):
+            message = (
+                f"{factory.__name__} needs the number of steps, but only max_time ends the "
+                "training. Take one_cycle, cosine, warmup_cosine or poly, which go by the clock, "
+                "or set trainer.max_epochs"
+            )
+            raise ConfigError(Problem(message, where=where))
+        filled |= {key: max(1, int(length)) for key in missing}
+        filled |= {"max_lr": [group["lr"] for group in optimizer.param_groups]}
+    return {key: value for key, value in filled.items() if key in known and key not in given}
+
+
+def _nested(value: Any, optimizer: Optimizer, horizon: Horizon, interval: str, where: str) -> Any:
+    """Build schedules within a schedule (a chain), which need the same optimizer."""
+    if registry.is_component(value):
+        inner, _ = build_scheduler(
+            value["name"], value["params"], optimizer, horizon, interval=interval, where=where
+        )
+        return inner
+    if isinstance(value, (list, tuple)):
+        return [_nested(item, optimizer, horizon, interval, where) for item in value]
+    return value

@@ -1,0 +1,155 @@
+"""Optimizers and schedules of a task by role, and when the training of a trainer ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Timer
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from imtoolkit.config.sections import Component, SchedulerConfig, TaskConfig
+from imtoolkit.core.errors import ConfigError, Problem, listed
+from imtoolkit.optim.building import (
+    Horizon,
+    build_optimizer,
+    build_scheduler,
+    lightning_config,
+)
+
+if TYPE_CHECKING:
+    from .base import Task
+
+DEFAULT_OPTIMIZER: Final = Component("adamw", {"lr": 1e-3})
+
+
+def configure(task: Task) -> list[dict[str, Any]]:
+    """Return what Lightning wants from ``configure_optimizers``: one entry for each optimizer.
+
+    Raises:
+        ConfigError: If an optimizer or schedule belongs to no net of the task.
+    """
+    config = task.config
+    wanted = dict(config.optimizers) or {next(iter(task.nets)): DEFAULT_OPTIMIZER}
+    schedules = _by_role(config, list(wanted))
+    horizon = horizon_of(task.trainer)
+    entries = []
+    for role, component in wanted.items():
+        module = _trained_by(task, role, alone=len(wanted) == 1)
+        trained = [weight for weight in module.parameters() if weight.requires_grad]
+        optimizer = build_optimizer(component.name, component.params, trained)
+        entry: dict[str, Any] = {"optimizer": optimizer}
+        if role in schedules:
+            entry["lr_scheduler"] = _schedule(task, role, schedules[role], optimizer, horizon)
+        entries.append(entry)
+    return entries
+
+
+def horizon_of(trainer: pl.Trainer) -> Horizon:
+    """Return when the training of a trainer ends, by steps and by its timer."""
+    epochs = trainer.max_epochs if (trainer.max_epochs or -1) > 0 else float("inf")
+    timers = [item for item in trainer.callbacks if isinstance(item, Timer)]  # type: ignore[attr-defined]
+    limits = [(timer, timer.time_remaining("train")) for timer in timers]
+    timer, left = next(((t, left) for t, left in limits if left is not None), (None, None))
+    if timer is None or left is None:
+        return Horizon(float(trainer.estimated_stepping_batches), float(epochs or 0))
+    return Horizon(
+        float(trainer.estimated_stepping_batches),
+        float(epochs or 0),
+        seconds=left + timer.time_elapsed("train"),
+        elapsed=lambda: _same_everywhere(trainer, timer.time_elapsed("train")),
+    )
+
+
+def step_plateaus(task: Task) -> None:
+    """Step each ``ReduceLROnPlateau``; called at the end of an epoch, before it is saved.
+
+    Raises:
+        ConfigError: If the metric that it watches does not exist.
+    """
+    for entry in task.trainer.lr_scheduler_configs:
+        if not isinstance(entry.scheduler, ReduceLROnPlateau):
+            continue
+        watched = task.trainer.callback_metrics.get(str(entry.monitor))
+        if watched is None:
+            known = list(task.trainer.callback_metrics)
+            message = f"there is no metric '{entry.monitor}'; there are {listed(known, 20)}"
+            raise ConfigError(Problem(message, where="task.scheduler.monitor"))
+        entry.scheduler.step(float(watched))
+
+
+def learning_rates(task: Task) -> dict[str, float]:
+    """Return the learning rate of each optimizer, by role where there are several."""
+    optimizers = task.trainer.optimizers
+    if len(optimizers) == 1:
+        return {"lr": float(optimizers[0].param_groups[0]["lr"])}
+    return {
+        f"lr/{role}": float(optimizer.param_groups[0]["lr"])
+        for role, optimizer in zip(task.config.optimizers, optimizers, strict=True)
+    }
+
+
+def check_closures(task: Task, trainer: pl.Trainer) -> None:
+    """Refuse what optimizers that evaluate a batch several times cannot do.
+
+    Raises:
+        ConfigError: With accumulation, since the closure covers one micro-batch, and with 16-mixed,
+            since the loss scale would be applied once for several evaluations.
+    """
+    if not any(isinstance(item, torch.optim.LBFGS) for item in trainer.optimizers):
+        return
+    problems: list[tuple[str, Any, Any]] = []
+    if trainer.accumulate_grad_batches != 1:
+        problems.append(("accumulate_grad_batches", trainer.accumulate_grad_batches, 1))
+    if str(trainer.precision).startswith("16"):
+        problems.append(("precision", trainer.precision, "32-true or bf16-mixed"))
+    if problems:
+        raise ConfigError(
+            Problem(f"got {got}; LBFGS needs {needs}", where=f"trainer.{key}")
+            for key, got, needs in problems
+        )
+
+
+def _by_role(config: TaskConfig, roles: list[str]) -> Mapping[str, SchedulerConfig]:
+    if len(roles) == 1 and len(config.schedulers) == 1:
+        return {roles[0]: next(iter(config.schedulers.values()))}
+    unknown = [role for role in config.schedulers if role not in roles]
+    if unknown:
+        message = f"there is no optimizer {listed(unknown)}; there are {listed(roles)}"
+        raise ConfigError(Problem(message, where="task.schedulers"))
+    return config.schedulers
+
+
+def _trained_by(task: Task, role: str, *, alone: bool) -> nn.Module:
+    if role in task.nets:
+        return task if alone else task.nets[role]
+    if alone:
+        return task
+    message = f"there is no net '{role}' to train; there are {listed(list(task.nets))}"
+    raise ConfigError(Problem(message, where=f"task.optimizers.{role}"))
+
+
+def _schedule(
+    task: Task,
+    role: str,
+    config: SchedulerConfig,
+    optimizer: torch.optim.Optimizer,
+    horizon: Horizon,
+) -> dict[str, Any]:
+    where = f"task.schedulers.{role}"
+    params = dict(config.params)
+    monitor = config.monitor or task.main_metric
+    if config.name == "ReduceLROnPlateau":
+        params.setdefault("mode", task.better(monitor))
+    scheduler, interval = build_scheduler(
+        config.name, params, optimizer, horizon, interval=config.interval, where=where
+    )
+    return lightning_config(scheduler, interval, monitor, role)
+
+
+def _same_everywhere(trainer: pl.Trainer, seconds: float) -> float:
+    """Return the clock of rank 0: replicas whose learning rates differ would drift apart."""
+    return trainer.strategy.broadcast(seconds) if trainer.world_size > 1 else seconds
