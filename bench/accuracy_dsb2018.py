@@ -1,7 +1,7 @@
 """Fluorescent nuclei with imtoolkit and with a hand-written loop: same net, patches and minutes.
 
 Both train for ``--minutes`` of wall time, one after the other in processes of their own, and are
-tested on the same images; ``ours`` and ``other`` are the mean Dice over the test images. imtoolkit's
+tested on the same images; ``ours`` and ``other`` are the mean Dice over these. imtoolkit's
 minutes include its validation, checkpoints and bookkeeping.
 """
 
