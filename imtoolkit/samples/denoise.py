@@ -1,7 +1,7 @@
 """Low- and high-SNR pairs of fluorescent fibres: the same scene, briefly and long exposed.
 
-The clean image is the expectation of the noisy one, so the noise is known pixel by pixel: its variance
-is ``gain**2 * (photons + read_noise**2)``.
+The clean image is the expectation of the noisy one, so the noise is known pixel by pixel: its
+variance is ``gain**2 * (photons + read_noise**2)``.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ def _scene(rng: Rng, shape: Sequence[int], stain: Stain) -> Floats:
     fibres /= max(float(np.quantile(fibres, 0.995)), 1e-9)
     haze /= max(float(haze.max()), 1e-9)
     mottled = np.clip(1 + 0.3 * smooth_noise(rng, shape, 6.0), 0, None)
-    return fibres + 0.12 * haze + stain.glow * cell * mottled + 0.01
+    light: Floats = fibres + 0.12 * haze + stain.glow * cell * mottled + 0.01
+    return light
 
 
 def _cell_body(rng: Rng, shape: Sequence[int]) -> Floats:
@@ -112,7 +113,8 @@ def _cell_body(rng: Rng, shape: Sequence[int]) -> Floats:
     body = np.zeros(shape)
     if blob is not None:
         body[blob.box] = np.clip(blob.depth * 2.5, 0, 1)
-    return ndimage.gaussian_filter(body, 3.0)
+    soft: Floats = ndimage.gaussian_filter(body, 3.0)
+    return soft
 
 
 def _fibres(

@@ -17,6 +17,8 @@ from scipy import ndimage
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
+Lengths = Sequence[float] | Floats
+"""A length for each axis."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Drawn:
     facts: dict[str, float | int | str] = field(default_factory=dict)
 
 
-def smooth_noise(rng: Rng, shape: Sequence[int], sigma: float | Sequence[float]) -> Floats:
+def smooth_noise(rng: Rng, shape: Sequence[int], sigma: float | Lengths) -> Floats:
     """Draw a random field of zero mean, unit deviation and correlation length ``sigma`` pixels."""
     sigmas = np.broadcast_to(np.asarray(sigma, dtype=float), (len(shape),))
     # a coarse grid holds all that a wide blur leaves, at a small part of the cost
@@ -58,7 +60,7 @@ def smooth_noise(rng: Rng, shape: Sequence[int], sigma: float | Sequence[float])
     return result
 
 
-def pixel_grid(start: Sequence[int], shape: Sequence[int], spacing: Sequence[float]) -> Floats:
+def pixel_grid(start: Lengths, shape: Sequence[int], spacing: Lengths) -> Floats:
     """Return physical coordinates of the pixels of a box, ``(dims, [Z,] Y, X)``."""
     axes = [
         (first + np.arange(size)) * step
@@ -81,7 +83,7 @@ class Blob:
 
     Attributes:
         box: Where the box lies in the image.
-        depth: Inside positive, about 1 at the middle and 0 at the surface, ``([Z,] Y, X)`` of the box.
+        depth: Positive inside, about 1 at the middle and 0 at the surface; as large as the box.
         coverage: Fraction of each pixel that the body covers, softened by a pixel.
         stretch: Half the length of each axis, physical.
     """
@@ -95,9 +97,9 @@ class Blob:
 def draw_blob(
     rng: Rng,
     shape: Sequence[int],
-    spacing: Sequence[float],
-    centre: Sequence[float],
-    half_axes: Sequence[float],
+    spacing: Lengths,
+    centre: Lengths,
+    half_axes: Lengths,
     *,
     bend: float = 0.0,
     roughness: float = 0.08,
@@ -143,10 +145,10 @@ def camera(
     offset: float = 100.0,
     dtype: type = np.uint16,
 ) -> NDArray[Any]:
-    """Take a picture: shot noise of the photons, read noise of the chip, gain, offset, whole numbers.
+    """Take a picture: shot noise of the photons, read noise, gain, offset, whole numbers.
 
-    The mean is ``offset + gain * photons`` and the variance ``gain**2 * (photons + read_noise**2)``,
-    plus 1/12 for rounding, as far as nothing saturates.
+    The mean is ``offset + gain * photons``, the variance
+    ``gain**2 * (photons + read_noise**2)`` plus 1/12 for rounding, as far as nothing saturates.
     """
     electrons = rng.poisson(np.maximum(photons, 0)) + rng.normal(0, read_noise, photons.shape)
     return to_integers(offset + gain * electrons, dtype)

@@ -1,7 +1,7 @@
 """Two adjacent parts of a curved structure in MR-like contrast, as the hippocampus is labelled.
 
 A bent, tapering body is cut across into an anterior (1) and a posterior (2) part of equal contrast:
-the border between them is known from place alone, which is what makes the task one of three dimensions.
+the border between them is known from place alone, so a net has to see all three dimensions.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _structure(rng: Rng, size: tuple[int, ...]) -> NDArray[np.uint8]:
     path = np.stack(
         [
             size[0] * 0.42 + bow * np.sin(np.pi * nodes * 0.8) + rng.uniform(-2, 2),
-            start + length * nodes,
+            size[1] - start - length * nodes,
             size[2] / 2 + drift * (nodes - 0.5) + 3 * np.sin(3 * nodes + rng.uniform(0, 6)),
         ],
         axis=1,

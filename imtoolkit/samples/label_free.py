@@ -1,8 +1,8 @@
-"""A structural channel that predicts a fluorescent one: phase contrast (2D), bright field (3D), DNA stain.
+"""A structural channel that predicts a fluorescent one: phase contrast or bright field, and DNA.
 
-A monolayer of cells delays light by their thickness; nuclei and nucleoli add to that. Phase contrast
-shows the delay less its surroundings (hence the halos); bright field shows its curvature, reversed on
-the two sides of the focus. The stain shows the nuclei alone, so truth is known where the eye guesses.
+A layer of cells delays light by its thickness; nuclei and nucleoli add to that. In 2D, phase
+contrast shows the delay less its surroundings (hence the halos); in 3D, bright field shows its curvature,
+reversed on the two sides of the focus. The stain shows the nuclei alone.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _monolayer(
 def _nuclei(
     rng: Rng, shape: Sequence[int], spacing: Sequence[float], seeds: Floats
 ) -> tuple[Floats, Floats, int]:
-    """Return nuclei (stain and delay), nucleoli with the nuclear rim (delay only), and their count."""
+    """Return nuclei (stain and delay), what is inside them (delay only), and their count."""
     nuclei, organelles, count = np.zeros(shape), np.zeros(shape), 0
     for seed in seeds:
         radius = rng.normal(4.6, 0.5)
@@ -109,7 +109,7 @@ def _nuclei(
 
 
 def _inner_structure(rng: Rng, blob: Blob, spacing: Sequence[float]) -> Floats:
-    """Return the delay by nucleoli and the nuclear rim; one cell in thirty has rounded up to divide."""
+    """Return the delay by nucleoli and nuclear rim; one cell in thirty has rounded up to divide."""
     if rng.random() < 0.03:  # a ball: bright in the middle with a dark margin
         rounded: Floats = -1.3 * np.clip(1.6 * blob.depth, 0, 1) + 0.7 * np.exp(
             -(((blob.depth + 0.02) / 0.12) ** 2)
@@ -140,7 +140,8 @@ def _bright_field(delay: Floats, spacing: Sequence[float]) -> Floats:
         order[axis] = 2
         light += 9.0 * ndimage.gaussian_filter(delay, sigma, order=order)
     absorbed = ndimage.gaussian_filter(delay, sigma)
-    return light - 0.15 * absorbed
+    seen: Floats = light - 0.15 * absorbed
+    return seen
 
 
 def _stain(rng: Rng, nuclei: Floats, spacing: Sequence[float], photons: float) -> Floats:

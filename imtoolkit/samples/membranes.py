@@ -1,8 +1,8 @@
 """Membranes of cells as an electron microscope sees them: dark lines, vesicles, mitochondria.
 
 Cells of unequal size share the volume (a weighted Voronoi tessellation on bent coordinates); the
-membrane is where two of them meet, and the label is exactly that band. Slices are ten times as thick
-as pixels are wide, as in serial sections.
+membrane is where two of them meet, and the label is exactly that band. Slices are ten times as
+thick as pixels are wide, as in serial sections.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def draw_membranes(rng: Rng, shape: Sequence[int], *, cell_radius: float = 20.0)
     Args:
         rng: Source of all randomness.
         shape: Shape of the image, ``([Z,] Y, X)``.
-        cell_radius: Typical radius of a cell in pixels; single cells have a third to three times it.
+        cell_radius: Typical radius of a cell in pixels; single ones have a third to three times it.
 
     Returns:
         Image of uint8 and target of uint8 with 1 on membranes; ``facts["cells"]`` counts the cells.
@@ -71,9 +71,7 @@ def _bend(rng: Rng, shape: Sequence[int], scale: Floats, cell_radius: float) -> 
     return wide + narrow
 
 
-def _scatter(
-    rng: Rng, extent: Floats, margin: float, cell_radius: float
-) -> tuple[Floats, Floats]:
+def _scatter(rng: Rng, extent: Floats, margin: float, cell_radius: float) -> tuple[Floats, Floats]:
     """Throw seeds that keep the distance of their sizes; sizes vary from region to region."""
     size = extent + 2 * margin
     wanted = int(8 * np.prod(size / (1.6 * cell_radius)))
@@ -163,9 +161,7 @@ def _organelles(rng: Rng, distance: Floats, scale: Floats) -> Floats:
     return dark
 
 
-def _mitochondrion(
-    rng: Rng, depth: Floats, box: tuple[slice, ...], scale: Floats
-) -> Floats:
+def _mitochondrion(rng: Rng, depth: Floats, box: tuple[slice, ...], scale: Floats) -> Floats:
     start = [part.start for part in box]
     points = pixel_grid(start, depth.shape, scale)
     angle = rng.uniform(0, np.pi)
@@ -174,4 +170,5 @@ def _mitochondrion(
     folds = np.sin(along / rng.uniform(1.0, 1.4) + smooth_noise(rng, depth.shape, flat))
     inside = np.clip(depth * 8, 0, 1)
     rim = np.exp(-(((depth - 0.06) / 0.07) ** 2))
-    return inside * (55 + 25 * folds * (depth > 0.15)) + 45 * rim
+    dark: Floats = inside * (55 + 25 * folds * (depth > 0.15)) + 45 * rim
+    return dark

@@ -85,7 +85,7 @@ def draw_nuclei(
     Args:
         rng: Source of all randomness.
         shape: Shape of the image, ``([Z,] Y, X)``; its length decides between 2D and 3D.
-        count: Nuclei to draw; left out, drawn from sparse to confluent. Where no room is left, fewer.
+        count: Nuclei to draw, fewer where no room is left; left out, from sparse to confluent.
         culture: Conditions; left out, drawn.
         dtype: ``np.uint16``, or ``np.uint8`` with the brightest pixels at 255.
 

@@ -1,4 +1,4 @@
-"""Shapes in classes: disk, ring, square, triangle, cross, of any size, place and turn, with noise."""
+"""Shapes in classes: cross, disk, ring, square, triangle; of any size, place and turn."""
 
 from __future__ import annotations
 
@@ -11,27 +11,32 @@ from .drawing import Drawn, Floats, Rng, camera, in_plane_rotation, pixel_grid, 
 
 
 def _disk(points: Floats) -> Floats:
-    return 1 - np.sqrt((points**2).sum(axis=0))
+    depth: Floats = 1 - np.sqrt((points**2).sum(axis=0))
+    return depth
 
 
 def _ring(points: Floats) -> Floats:
-    return 0.2 - np.abs(np.sqrt((points**2).sum(axis=0)) - 0.8)
+    depth: Floats = 0.2 - np.abs(np.sqrt((points**2).sum(axis=0)) - 0.8)
+    return depth
 
 
 def _square(points: Floats) -> Floats:
-    return 0.85 - np.abs(points).max(axis=0)
+    depth: Floats = 0.85 - np.abs(points).max(axis=0)
+    return depth
 
 
 def _triangle(points: Floats) -> Floats:
     """Return a triangle; in 3D a cone-like pyramid, so that every slice is one."""
     y, x = points[-2], points[-1]
     sides = np.stack([y + 0.5, 0.5 - y * 0.5 - x * 0.866, 0.5 - y * 0.5 + x * 0.866]).min(axis=0)
-    return sides if len(points) == 2 else sides - 0.25 * (points[0] + 1)
+    depth: Floats = sides if len(points) == 2 else sides - 0.25 * (points[0] + 1)
+    return depth
 
 
 def _cross(points: Floats) -> Floats:
     size = np.sort(np.abs(points), axis=0)
-    return np.minimum(0.3 - size[-2], 1 - size[-1])
+    depth: Floats = np.minimum(0.3 - size[-2], 1 - size[-1])
+    return depth
 
 
 SHAPES: dict[str, Callable[[Floats], Floats]] = {
@@ -54,11 +59,11 @@ def draw_shapes(
         rng: Source of all randomness.
         shape: Shape of the image, ``([Z,] Y, X)``.
         kind: A key of `SHAPES`; left out, drawn.
-        contrast: Light of the shape over the background of 20 photons; left out, drawn from 10 to 60.
+        contrast: Photons of the shape over the background of 20; left out, drawn from 10 to 60.
 
     Returns:
-        Image of uint16 without a target: ``facts["class"]`` is the truth, and ``facts["pixels"]`` the
-        size of the shape.
+        Image of uint16 without a target: ``facts["class"]`` is the truth, and ``facts["pixels"]``
+        the size of the shape.
     """
     kind = kind or str(rng.choice(sorted(SHAPES)))
     contrast = float(rng.uniform(10, 60)) if contrast is None else contrast
