@@ -53,8 +53,8 @@ def build_manifest(
 def list_sources(config: DataConfig, target: TargetSpec) -> Manifest:
     """List and check the samples of all sources, before splits are drawn.
 
-    The column ``split`` tells what a role or the source itself decided; where it is null, or ``train`` in a
-    source without the other splits, `draw_splits` decides.
+    The column ``split`` tells what a role or the source itself decided; where it is null, or
+    ``train`` in a source without the other splits, `draw_splits` decides.
 
     Raises:
         DataError: All problems of all sources at once.
@@ -137,8 +137,10 @@ def _require_pixels(manifest: Manifest, target: TargetSpec) -> None:
     if values:
         name, value = values[0]
         message = (
-            f"the task learns {target.kind.value}, so targets must be files, but {len(values)} samples have a "
-            f"value, such as '{value}' for '{name}'. Choose another source or target column, or another task"
+            f"the task learns {target.kind.value}, so targets must be files, but "
+            f"{len(values)} samples have a "
+            f"value, such as '{value}' for '{name}'. Choose another source or target column, "
+            "or another task"
         )
         raise DataError(message)
 
@@ -148,7 +150,8 @@ def _require_classes(manifest: Manifest, classes: Sequence[str]) -> None:
     unknown = sorted(value for value in found if class_number(value, classes) is None)
     if unknown and classes:
         message = (
-            f"the targets {listed(unknown)} are no classes: expected {listed(classes, 20)} or the numbers 0 to "
+            f"the targets {listed(unknown)} are no classes: expected {listed(classes, 20)} or "
+            "the numbers 0 to "
             f"{len(classes) - 1}. Change 'task.classes' or the targets"
         )
         raise DataError(message)
@@ -203,7 +206,8 @@ def _warn_of_twins(manifest: Manifest) -> None:
     twins = pc.sum(pc.greater(table.column("id_count"), 1)).as_py()
     if twins:
         log.warning(
-            "%d images are listed by more than one source: scores on them say little if they are also "
+            "%d images are listed by more than one source: scores on them say little if they "
+            "are also "
             "used for training",
             twins,
         )

@@ -1,7 +1,7 @@
 """How units (samples, or groups of samples) are dealt out: by number, in strata, in folds.
 
-Everything here works on plain arrays. A *unit* never parts. The order in which units are drawn is a hash of
-the seed and their name, so it depends neither on the order of the files nor on the machine.
+Everything here works on plain arrays. A *unit* never parts. The order in which units are drawn is a
+hash of the seed and their name, so it depends neither on the order of the files nor on the machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 
 def drawing_order(names: Sequence[str], seed: int) -> Ints:
-    """Return the positions of ``names`` in a random order that depends on the seed and the names alone.
+    """Return the positions of ``names`` in a random order that depends on seed and names alone.
 
     Example:
         >>> a, b = ["x", "y", "z"], ["z", "x", "y"]
@@ -39,8 +39,8 @@ def draw(counts: Ints, order: Ints, number: int) -> Ints:
         number: Samples wanted, at least 1.
 
     Returns:
-        Chosen units, at least one. Each stratum is represented as it is in all units. With one stratum
-        the number is missed by at most half a unit that could have been chosen or left.
+        Chosen units, at least one. Each stratum is represented as it is in all units. With one
+        stratum the number is missed by at most half a unit that could have been chosen or left.
     """
     sizes = counts.sum(axis=1)
     if counts.shape[1] == 1:

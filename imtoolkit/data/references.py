@@ -3,15 +3,14 @@
 A reference is a string in one of these forms; `parse` and `split_channels` take it apart:
 
     /data/a.tif                          a file, or a folder such as an OME-Zarr or a DICOM series
-    /data/a_0000.nii.gz|/data/a_0001.nii.gz   one file for each channel, in the order of the channels
-    /data/set.npz::train_images          an array inside a file
-    /data/set.npz::train_images::17      element 17 of that array, counted from 0
-    array::17                            element 17 of the arrays that the manifest holds in memory
+    /data/a_0000.nii.gz|/data/a_0001.nii.gz   one file for each channel, in the order of the
+    channels /data/set.npz::train_images          an array inside a file
+    /data/set.npz::train_images::17      element 17 of that array, counted from 0 array::17
+    element 17 of the arrays that the manifest holds in memory
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from imtoolkit.core.errors import DataError, did_you_mean, listed
+from imtoolkit.core.errors import DataError
 from imtoolkit.io.names import is_image
 
 CHANNELS: Final = "|"
@@ -117,44 +116,14 @@ def is_reference(cell: str) -> bool:
     return INSIDE in first or is_image(first) or Path(first).is_absolute()
 
 
-def read_inside(reference: str, arrays: Sequence[Any] = ()) -> np.ndarray:
-    """Return the array that a reference with a key or an index names.
-
-    Args:
-        reference: ``path.npz::key``, ``path.npz::key::index`` or ``array::index``.
-        arrays: The arrays of the manifest, for ``array::index``.
+def read_inside(reference: str, arrays: Sequence[Any]) -> np.ndarray:
+    """Return the array in memory that ``array::index`` names; `imtoolkit.io.read` reads all others.
 
     Raises:
-        DataError: If the file or the key is not there, or the array holds Python objects.
+        DataError: If the reference names a file, or an element that is not there.
     """
     place = parse(reference)
-    if place.in_memory:
-        return np.asarray(arrays[place.index or 0])
-    if place.key is None:
-        message = f"'{reference}' names no array inside a file"
+    if not place.in_memory or place.index is None or place.index >= len(arrays):
+        message = f"'{reference}' is none of the {len(arrays)} arrays in memory"
         raise DataError(message)
-    try:
-        changed = Path(place.path).stat().st_mtime_ns
-    except OSError as error:
-        message = f"'{place.path}' cannot be read: {error.strerror or error}"
-        raise DataError(message) from error
-    array = _load(place.path, place.key, changed)
-    return array if place.index is None else array[place.index]
-
-
-# two arrays cover the image and the target of a sample; more would keep whole data sets in memory
-@functools.lru_cache(maxsize=2)
-def _load(path: str, key: str, changed: int) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if key not in archive.files:
-                known = archive.files
-                message = (
-                    f"'{path}' holds no array '{key}', but {listed(known)}."
-                    f"{did_you_mean(key, known)}"
-                )
-                raise DataError(message)
-            return np.asarray(archive[key])
-    except (OSError, ValueError, EOFError) as error:
-        message = f"array '{key}' of '{path}' cannot be read: {error}"
-        raise DataError(message) from error
+    return np.asarray(arrays[place.index])

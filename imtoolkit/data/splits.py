@@ -1,8 +1,8 @@
 """Which samples train, which validate, which test: drawn once, written down, read again.
 
 Two splits never share a group, also across sources. What a role or a source says stays as it is;
-from what is left (samples without a split, and the training samples of a source that does not give the
-split itself) `naive`, `test` and `val` are drawn in that order.
+from what is left (samples without a split, and the training samples of a source that does not give
+the split itself) `naive`, `test` and `val` are drawn in that order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import csv
 import io
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,8 +53,8 @@ def draw_splits(
         fixed: Names of data sets whose role decides; nothing is drawn from them.
 
     Returns:
-        The samples, each with ``train``, ``val``, ``test`` or ``naive``; ``group`` is the column that
-        ``group_by`` names.
+        The samples, each with ``train``, ``val``, ``test`` or ``naive``; ``group`` is the column
+        that ``group_by`` names.
 
     Raises:
         DataError: If groups would part, too few samples are left, or a column is missing.
@@ -69,7 +68,7 @@ def draw_splits(
 
 
 def with_groups(manifest: Manifest, group_by: str | None, fixed: Collection[str] = ()) -> Manifest:
-    """Fill the column ``group`` from another column, or from the folders of the images (``parent``).
+    """Fill the column ``group`` from another one, or from the folders of the images (``parent``).
 
     Raises:
         DataError: If the column does not exist, or is empty for a data set that is to be split.
@@ -226,10 +225,11 @@ class _Units:
             of_set = self.datasets == dataset
             if (self.given[of_set] == name).any():
                 barred |= of_set  # the source gives this split itself
-        return np.bincount(self.unit, weights=barred, minlength=len(self.names)) == 0
+        free: Bools = np.bincount(self.unit, weights=barred, minlength=len(self.names)) == 0
+        return free
 
     def _decided(self) -> list[str | None]:
-        """Return the split of each unit that a role or a source decides, ``None`` for those to draw."""
+        """Return the split of each unit that a role or a source decides, ``None`` elsewhere."""
         found: list[set[str]] = [set() for _ in self.names]
         for unit, split in zip(self.unit.tolist(), self.given.tolist(), strict=True):
             if split is not None:
@@ -241,7 +241,8 @@ class _Units:
         ]
         if torn:
             remedy = Problem(
-                "Two splits must not share a group. Change the roles, the column 'split' or split.group_by"
+                "Two splits must not share a group. Change the roles, the column 'split' or "
+                "split.group_by"
             )
             raise DataError([Problem("groups are torn apart:"), *shortened(torn), remedy])
         by_role = np.isin(self.datasets, list(self.fixed))
@@ -273,7 +274,8 @@ class _Units:
         )
         bundled = f" in {int(open_units.sum())} groups" if self.has_groups else ""
         message = (
-            f"data.split ({asked}) leaves nothing for training: there are {count} samples{bundled} to divide. "
+            f"data.split ({asked}) leaves nothing for training: there are {count} "
+            f"samples{bundled} to divide. "
             "Give more images, ask for less, or name a source for each use with 'role'"
         )
         raise DataError(message)
@@ -312,10 +314,11 @@ def _number(name: str, value: float, count: int, kind: str) -> int:
 
 
 def _column(manifest: Manifest, name: str, option: str, fixed: Collection[str]) -> list[str | None]:
-    """Return a column as text; ``parent`` is the folder of the image where there is no such column."""
+    """Return a column as text; ``parent`` is always there, as the folder of the image."""
     if name not in manifest.columns and name != PARENT:
         message = (
-            f"data.split.{option}: there is no column '{name}'.{did_you_mean(name, manifest.columns)} "
+            f"data.split.{option}: there is no column "
+            f"'{name}'.{did_you_mean(name, manifest.columns)} "
             f"Columns are {listed(manifest.columns, 20)}, or 'parent' for the folder of an image"
         )
         raise DataError(message)
@@ -367,7 +370,8 @@ def _binned(manifest: Manifest, name: str, values: list[str | None]) -> Sequence
         ]
     if different > max(len(values) // 2, 1):
         message = (
-            f"data.split.stratify_by: column '{name}' has {different} different values in {len(values)} samples, "
+            f"data.split.stratify_by: column '{name}' has {different} different values in "
+            f"{len(values)} samples, "
             "too many to be equally frequent. Choose a column with few values"
         )
         raise DataError(message)
@@ -383,7 +387,10 @@ def _by_file(manifest: Manifest, path: Path, fixed: Collection[str]) -> Manifest
         {str(word) for word in words if word != LEFT_OUT and split_name(word or "") is None}
     )
     if unknown:
-        message = f"'{path}': unknown splits {listed(unknown)}, expected train, val, test, naive or {LEFT_OUT}"
+        message = (
+            f"'{path}': unknown splits {listed(unknown)}, expected train, val, test, naive or "
+            f"{LEFT_OUT}"
+        )
         raise DataError(message)
     table_splits = {
         name: word if word == LEFT_OUT else split_name(word or "")
@@ -431,7 +438,10 @@ def _read_splits(path: Path, names: Sequence[str]) -> Any:
         raise DataError(message)
     table = read_csv(path, names)
     if "split" not in table.column_names or not {"id", "group"} & set(table.column_names):
-        message = f"'{path}' needs the columns 'id' (or 'group') and 'split', but has {listed(table.column_names)}"
+        message = (
+            f"'{path}' needs the columns 'id' (or 'group') and 'split', but has "
+            f"{listed(table.column_names)}"
+        )
         raise DataError(message)
     return table
 

@@ -20,7 +20,7 @@ from imtoolkit.core.errors import DataError, did_you_mean, listed
 from imtoolkit.core.files import replacing
 
 CORE: Final = ("id", "image", "target", "weight", "group", "dataset", "split")
-"""Columns that every manifest has, as text. Missing values are null, except for ``id`` and ``image``."""
+"""Columns that every manifest has, as text; only ``id`` and ``image`` are never null."""
 SPLITS: Final = ("train", "val", "test", "naive")
 """The values of the column ``split``, in the order in which they are shown."""
 
@@ -31,9 +31,9 @@ class Manifest:
     The columns ``id``, ``image``, ``target``, ``weight``, ``group``, ``dataset`` and ``split`` are
     always there; others are the user's. ``image``, ``target`` and ``weight`` are *references* (see
     `imtoolkit.data.references`): an absolute path; several paths joined by ``|`` for an image with
-    one file for each channel, as nnU-Net has them; ``path::key::index`` for an element of an array in
-    an npz file; or ``array::n`` for element ``n`` of `arrays`. Where the target is a class or a number
-    for the whole image, ``target`` holds its text.
+    one file for each channel, as nnU-Net has them; ``path::key::index`` for an element of an array
+    in an npz file; or ``array::n`` for element ``n`` of `arrays`. Where the target is a class or a
+    number for the whole image, ``target`` holds its text.
 
     Args:
         table: An Arrow table; missing core columns are added as null.
@@ -56,7 +56,7 @@ class Manifest:
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any], arrays: Sequence[Any] = ()) -> Manifest:
-        """Make a manifest of columns: lists, numpy or Arrow arrays of one length, or one value for all."""
+        """Make a manifest of columns: lists, numpy or Arrow arrays of one length."""
         return cls(pa.table(dict(columns)), arrays)
 
     @property
@@ -173,9 +173,12 @@ class Manifest:
         Its pickle holds the path alone, so that a spawned worker costs no copy. The file must stay
         as long as the manifest is used.
         """
-        with replacing(file) as part, pa.OSFile(str(part), "wb") as sink:
-            with pa.ipc.new_file(sink, self._table.schema) as writer:
-                writer.write_table(self._table)
+        with (
+            replacing(file) as part,
+            pa.OSFile(str(part), "wb") as sink,
+            pa.ipc.new_file(sink, self._table.schema) as writer,
+        ):
+            writer.write_table(self._table)
         mapped = self._with_table(_map(file))
         mapped._file = file.absolute()
         return mapped

@@ -23,7 +23,8 @@ class ArraysSource(Source):
         weight: Cost maps.
         ids: Names of the samples; left out, their numbers.
         group: Values that never part between splits.
-        split: ``train``, ``val``, ``test`` or ``naive`` for each; ``None`` leaves it to ``data.split``.
+        split: ``train``, ``val``, ``test`` or ``naive`` for each; ``None`` leaves it to
+            ``data.split``.
         columns: More columns, such as a diagnosis to stratify by.
 
     Raises:

@@ -35,8 +35,9 @@ MOST: Final = 20
 class Source(ABC):
     """A set of samples somewhere.
 
-    A subclass takes plain values in its constructor, which touches no file, and lists its samples in
-    `samples`. To use an own source in a config, list its module under ``plugins:`` and name the class.
+    A subclass takes plain values in its constructor, which touches no file, and lists its samples
+    in `samples`. To use an own source in a config, list its module under ``plugins:`` and name the
+    class.
 
     Example:
         >>> class TwoCells(Source):
@@ -83,7 +84,7 @@ def shortest_unique(*candidates: Sequence[str]) -> list[str]:
 
 
 def ids_of(paths: Sequence[str], root: Path) -> list[str]:
-    """Name samples by the stem of their file, or by its path below ``root`` where stems are not unique."""
+    """Name samples by the stem of their file, or by its path where stems are not unique."""
     stems = [strip_suffix(Path(path).name)[0] for path in paths]
     relative = [relative_stem(path, root) for path in paths]
     return shortest_unique(stems, relative, list(paths))
@@ -175,8 +176,8 @@ def shortened(problems: Sequence[Problem], most: int = MOST) -> list[Problem]:
     return [*problems[:most], Problem(f"and {len(problems) - most} more")]
 
 
-def same_length(columns: Mapping[str, Sequence[Any] | None]) -> int:
-    """Return the length that all given columns have.
+def same_length(columns: Mapping[str, Any]) -> int:
+    """Return the length that all given columns have; ``None`` is no column.
 
     Raises:
         DataError: If they differ.

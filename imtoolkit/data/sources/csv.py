@@ -31,10 +31,10 @@ OPTIONAL: Final = ("target", "weight", "id", "split", "group")
 class CsvSource(Source):
     """Samples from a CSV file, with any columns.
 
-    Commas, semicolons and tabs separate columns. Relative paths start at ``root``. The values of the
-    target column are files where they look like images (``masks/a.png``), and classes or numbers for
-    the whole image elsewhere. Columns that have no meaning here are kept, so that ``split.group_by``,
-    ``split.stratify_by``, ``loader.balance_by`` and the reports can use them.
+    Commas, semicolons and tabs separate columns. Relative paths start at ``root``. The values of
+    the target column are files where they look like images (``masks/a.png``), and classes or
+    numbers for the whole image elsewhere. Columns that have no meaning here are kept, so that
+    ``split.group_by``, ``split.stratify_by``, ``loader.balance_by`` and the reports can use them.
 
     Args:
         path: The table, with a header line.
@@ -42,8 +42,8 @@ class CsvSource(Source):
         target: Column of the targets; left out, ``target`` where the table has it.
         weight: Column of the cost maps; left out, ``weight`` where the table has it.
         id: Column that names the samples; left out, ``id``, or else the stems of the images.
-        split: Column with ``train``, ``val``, ``test`` or ``naive``; left out, ``split`` where there is one.
-            An empty value leaves the sample to ``data.split``.
+        split: Column with ``train``, ``val``, ``test`` or ``naive``; left out, ``split`` where
+            there is one. An empty value leaves the sample to ``data.split``.
         group: Column whose equal values never part; left out, ``group`` where there is one.
         root: Folder where relative paths start; left out, that of the table.
 
@@ -111,7 +111,8 @@ class CsvSource(Source):
         if missing:
             hints = "".join(did_you_mean(name, header) for name in missing)
             message = (
-                f"table '{self.path}' has no column {listed(missing)}, but {listed(header, 20)}.{hints} "
+                f"table '{self.path}' has no column {listed(missing)}, but "
+                f"{listed(header, 20)}.{hints} "
                 "Name the columns in the source's params, such as image: source_path"
             )
             raise DataError(message)
@@ -143,7 +144,8 @@ class CsvSource(Source):
         unknown = sorted({value for value in values if value and split_name(value) is None})
         if unknown:
             message = (
-                f"column '{column}' of '{self.path}' holds {listed(unknown)}: expected train, val, test or "
+                f"column '{column}' of '{self.path}' holds {listed(unknown)}: expected train, "
+                "val, test or "
                 "naive, or nothing"
             )
             raise DataError(message)

@@ -29,10 +29,11 @@ from imtoolkit.io.names import is_image
 class DatalistSource(Source):
     """Samples from a ``dataset.json`` with the lists ``training``, ``validation`` and ``test``.
 
-    An entry is a mapping such as ``{"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}`` or, in the
-    lists without targets, a path alone. A list of paths is an image with one file for each channel.
-    Other values of an entry, such as ``fold``, become columns. A list decides the split of its samples;
-    where there is no validation list, validation is drawn from the training list.
+    An entry is a mapping such as ``{"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}``
+    or, in the lists without targets, a path alone. A list of paths is an image with one file for
+    each channel. Other values of an entry, such as ``fold``, become columns. A list decides the
+    split of its samples; where there is no validation list, validation is drawn from the training
+    list.
 
     Args:
         path: The JSON file.
@@ -104,7 +105,8 @@ class DatalistSource(Source):
                 splits.append(split)
         if not entries:
             message = (
-                f"'{self.path}' lists no samples: expected a list under 'training', 'validation' or 'test', "
+                f"'{self.path}' lists no samples: expected a list under 'training', "
+                "'validation' or 'test', "
                 f"but it holds {listed(sorted(content))}"
             )
             raise DataError(message)

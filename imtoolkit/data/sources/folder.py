@@ -48,15 +48,16 @@ KNOWN_PAIRS: Final = (
 class FolderSource(Source):
     """Images below a folder, matched with their targets by name.
 
-    With globs, ``*`` must stand for the same text in all of them: ``images/*.tif`` and ``labels/*.png``,
-    ``*_raw.tif`` and ``*_seg.tif``, ``*/image.nii.gz`` and ``*/label.nii.gz``. Where that does not meet,
-    what all names of one side share is left out (``img_001`` and ``mask_001``). ``**`` spans folders and
-    ``{tif,png}`` lists alternatives. Files that a target or weight glob finds are no images.
+    With globs, ``*`` must stand for the same text in all of them: ``images/*.tif`` and
+    ``labels/*.png``, ``*_raw.tif`` and ``*_seg.tif``, ``*/image.nii.gz`` and ``*/label.nii.gz``.
+    Where that does not meet, what all names of one side share is left out (``img_001`` and
+    ``mask_001``). ``**`` spans folders and ``{tif,png}`` lists alternatives. Files that a target or
+    weight glob finds are no images.
 
-    Without ``image``, the layout is found out: ``X_IM``, ``X_GT`` and ``X_CM`` in one folder; sub-folders
-    with equal names, such as ``images`` and ``labels`` (or ``masks``, ``gt``, ...) and ``weights``; or only
-    images. Either may stand below ``train``, ``val`` and ``test`` folders, with or without globs; they
-    then decide the split.
+    Without ``image``, the layout is found out: ``X_IM``, ``X_GT`` and ``X_CM`` in one folder;
+    sub-folders with equal names, such as ``images`` and ``labels`` (or ``masks``, ``gt``, ...) and
+    ``weights``; or only images. Either may stand below ``train``, ``val`` and ``test`` folders,
+    with or without globs; they then decide the split.
 
     The id of a sample is the stem of its image, or more of its path where stems are not unique.
 
@@ -199,7 +200,8 @@ def _files(part: _Part) -> _Files:
     layout = part.layout
     if layout.image is None:
         message = (
-            f"no images were recognised in '{part.folder}'. {describe(part.folder)} Say where they are, "
+            f"no images were recognised in '{part.folder}'. {describe(part.folder)} Say where "
+            "they are, "
             "as in image: images/*.tif, target: labels/*.tif"
         )
         raise DataError(message)

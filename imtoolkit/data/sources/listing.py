@@ -1,7 +1,8 @@
 """Files below a folder by a glob, and the words for what is there when nothing was found.
 
-A glob here keeps what its wildcards stood for: ``img_*.tif`` finds ``img_001.tif`` with the key ``001``,
-so that ``mask_*.png`` pairs with it. ``**`` spans folders, ``{tif,png}`` lists alternatives.
+A glob here keeps what its wildcards stood for: ``img_*.tif`` finds ``img_001.tif`` with the key
+``001``, so that ``mask_*.png`` pairs with it. ``**`` spans folders, ``{tif,png}`` lists
+alternatives.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def require_found(found: Found, root: Path, pattern: str, what: str) -> None:
         return
     if not found.base.is_dir():
         message = (
-            f"no file matches the {what} glob '{pattern}' below '{root}': folder '{found.base}' does "
+            f"no file matches the {what} glob '{pattern}' below '{root}': folder "
+            f"'{found.base}' does "
             f"not exist. {nearest_existing(found.base)}"
         )
     else:
@@ -92,7 +94,7 @@ def require_found(found: Found, root: Path, pattern: str, what: str) -> None:
 
 
 def is_hidden(name: str) -> bool:
-    """Tell whether a name is one that people do not mean: ``.DS_Store``, ``._a.tif``, ``Thumbs.db``."""
+    """Tell whether people do not mean a name: ``.DS_Store``, ``._a.tif``, ``Thumbs.db``."""
     return name.startswith(".") or name.lower() in IGNORED
 
 
@@ -124,7 +126,7 @@ def describe(folder: Path) -> str:
 
 
 def nearest_existing(path: Path) -> str:
-    """Return a sentence about the nearest parent that exists, and the name in it that is like ours."""
+    """Return a sentence about the nearest parent that exists, and the name in it like ours."""
     child = path
     while not child.parent.is_dir() and child.parent != child:
         child = child.parent
@@ -180,7 +182,7 @@ def _matches(base: Path, glob: list[str]) -> dict[str, str]:
 
 
 def _split_glob(last: str) -> tuple[str, str]:
-    """Split the last part of a glob into the glob of the stem and the fixed suffix, if it has one."""
+    """Split the last part of a glob into the glob of the stem and the suffix, if it is fixed."""
     stem, suffix = strip_suffix(last)
     if suffix and not _WILD.search(suffix):
         return stem, suffix

@@ -21,11 +21,11 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
 class NnunetSource(Source):
-    """Samples from ``imagesTr``, ``labelsTr``, ``imagesTs`` and ``labelsTs``, with ``dataset.json`` if there is one.
+    """Samples from ``imagesTr``, ``labelsTr``, ``imagesTs``, ``labelsTs`` and ``dataset.json``.
 
-    ``case_0000.nii.gz`` and ``case_0001.nii.gz`` are two channels of one image; without such numbers, as in
-    the decathlon, each file is an image. ``imagesTs`` is the test set. Test images without a label are
-    listed without target, and serve for prediction only.
+    ``case_0000.nii.gz`` and ``case_0001.nii.gz`` are two channels of one image; without such
+    numbers, as in the decathlon, each file is an image. ``imagesTs`` is the test set. Test images
+    without a label are listed without target, and serve for prediction only.
 
     Args:
         root: Folder that holds ``imagesTr``.
@@ -50,7 +50,7 @@ class NnunetSource(Source):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, background first; region-based labels (lists) have no order and give none."""
+        """Names of the classes, background first; region-based labels (lists) give none."""
         labels = self._description().get("labels") or {}
         if all(str(key).isdigit() for key in labels):  # the decathlon writes {"0": "background"}
             labels = {name: int(number) for number, name in labels.items()}
@@ -85,7 +85,7 @@ class NnunetSource(Source):
         split: str,
     ) -> None:
         cases = self._cases(images, problems)
-        targets = {name: path for name, path in _files(self.root / labels)}
+        targets = dict(_files(self.root / labels))
         missing = (
             [name for name in cases if name not in targets] if targets or split == "train" else []
         )
@@ -121,7 +121,8 @@ class NnunetSource(Source):
         )
         uneven = [
             Problem(
-                f"case '{name}' in {folder} has the channels {sorted(found)}, expected {sorted(channels)}"
+                f"case '{name}' in {folder} has the channels {sorted(found)}, expected "
+                f"{sorted(channels)}"
             )
             for name, found in sorted(cases.items())
             if set(found) != channels

@@ -24,10 +24,10 @@ WEIGHT_KEYS: Final = ("weights", "weight")
 class NpzSource(Source):
     """Samples along the first axis of the arrays in an npz file.
 
-    MedMNIST's keys ``train_images``, ``train_labels``, ``val_images``, ... decide the split; otherwise one
-    array of images, with one of targets where there is one. Targets of shape ``(N,)`` or ``(N, 1)`` are classes or
-    numbers for the whole image and stand in the table; others are pixels and are read when needed.
-    Pickled arrays are refused.
+    MedMNIST's keys ``train_images``, ``train_labels``, ``val_images``, ... decide the split;
+    otherwise one array of images, with one of targets where there is one. Targets of shape ``(N,)``
+    or ``(N, 1)`` are classes or numbers for the whole image and stand in the table; others are
+    pixels and are read when needed. Pickled arrays are refused.
 
     Args:
         path: The npz file.
@@ -94,7 +94,8 @@ class NpzSource(Source):
         shape = shapes[key]
         if not shape or shape[0] != count:
             message = (
-                f"'{self.path}': '{image}' has {count} samples, but '{key}' has the shape {shape}: expected as "
+                f"'{self.path}': '{image}' has {count} samples, but '{key}' has the shape "
+                f"{shape}: expected as "
                 "many along the first axis"
             )
             raise DataError(message)
@@ -119,14 +120,18 @@ class NpzSource(Source):
             found = next((name for name in (f"{prefix}{given}", given) if name in shapes), None)
             if found is None:
                 message = (
-                    f"'{self.path}' holds no array '{prefix}{given}', but {listed(list(shapes), 20)}."
+                    f"'{self.path}' holds no array '{prefix}{given}', but "
+                    f"{listed(list(shapes), 20)}."
                     f"{did_you_mean(given, shapes)} Set '{what}' to one of them."
                 )
                 raise DataError(message)
             return found
         found = next((f"{prefix}{name}" for name in usual if f"{prefix}{name}" in shapes), None)
         if found is None and what == "image":
-            message = f"'{self.path}' holds {listed(list(shapes), 20)}: set 'image' to the array of the images"
+            message = (
+                f"'{self.path}' holds {listed(list(shapes), 20)}: set 'image' to the array of the "
+                "images"
+            )
             raise DataError(message)
         return found
 

@@ -93,7 +93,7 @@ def _shared_beginning(keys: Sequence[str]) -> int:
 
 
 def _is_word_end(key: str, at: int) -> bool:
-    """Tell whether the first ``at`` characters end with a separator, or with letters that end there."""
+    """Tell whether a word or a separator ends after the first ``at`` characters."""
     if key[at - 1].isdigit():
         return False
     return not key[at - 1].isalpha() or not key[at : at + 1].isalpha()
@@ -115,7 +115,10 @@ def _remedy(pairing: _Pairing, images: Found, others: Found, what: str) -> Probl
     image = Path(images.paths[0]).name if images.paths else "none"
     other = Path(others.paths[0]).name if others.paths else "none"
     return Problem(
-        f"{matched} of {len(images)} images and {len(others)} {what}s fit together by name (first image "
-        f"'{image}', first {what} '{other}'). Add or remove the files above, or change the globs: what "
-        f"'*' stands for in 'image' must be the same in '{what}', as in image: img_*.tif, {what}: mask_*.tif"
+        f"{matched} of {len(images)} images and {len(others)} {what}s fit together by name "
+        "(first image "
+        f"'{image}', first {what} '{other}'). Add or remove the files above, or change the "
+        "globs: what "
+        f"'*' stands for in 'image' must be the same in '{what}', as in image: img_*.tif, "
+        f"{what}: mask_*.tif"
     )

@@ -26,9 +26,9 @@ DOMAIN: Final = "domain"
 class UnpairedSource(Source):
     """Images of two domains, each row one image with ``A`` or ``B`` in the column ``domain``.
 
-    There are no targets. Splits are drawn from each domain alike. Where ``a`` and ``b`` are left out,
-    the folders ``trainA``, ``trainB``, ``valA``, ``testA``, ... of CycleGAN's data sets are used, and
-    decide the split; ``A`` and ``B`` alone work as well.
+    There are no targets. Splits are drawn from each domain alike. Where ``a`` and ``b`` are left
+    out, the folders ``trainA``, ``trainB``, ``valA``, ``testA``, ... of CycleGAN's data sets are
+    used, and decide the split; ``A`` and ``B`` alone work as well.
 
     Args:
         root: Folder where ``a`` and ``b`` start.
