@@ -1,13 +1,14 @@
 """From the name of a component to the class or function behind it, and nothing else.
 
-A *kind* says where names of that kind are looked up and what they must turn out to be. Built-ins are
-tables of strings in the ``__init__`` of their rooms, so nothing is imported before it is used:
+A *kind* says where names of that kind are looked up and what they must turn out to be. Built-ins
+are tables of strings in the ``__init__`` of their rooms, so nothing is imported before it is used:
 
     BUILTINS = {"loss": {"dice_ce": "imtoolkit.losses.dice:DiceCELoss"}}
 
 A name is looked up as a built-in, as a public name of a trusted plugin, as a public name of the
-namespaces of its kind, and as a dotted path below the allowed packages. What comes out is compared with
-what the kind expects *before* it is called: a config cannot run arbitrary code.
+namespaces of its kind, and as a dotted path below the allowed packages. What comes out is compared
+with what the kind expects *before* it is called, and parameters that would run code or download are
+refused (`imtoolkit.core.refused`): a config cannot run arbitrary code.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
-from imtoolkit.core.errors import ComponentError, did_you_mean
+from imtoolkit.core.errors import ComponentError, ImtoolkitError, did_you_mean
+from imtoolkit.core.refused import refused_component, refused_parameter
 
 ALLOWED_PACKAGES: Final = ("torch", "monai", "torchmetrics", "pytorch_lightning", "imtoolkit")
 """Dotted paths resolve below these packages only; others are plugins, which the user must trust."""
@@ -34,7 +36,9 @@ class Kind:
         rooms: Packages whose ``BUILTINS`` may list components of this kind.
         namespaces: Modules whose public names may be used by their bare name.
         expects: Dotted paths of base classes, one of which a class must have.
-        functions: Whether plain functions of the namespaces, built-ins and plugins count as well.
+        functions: Whether plain functions among the built-ins and in plugins count as well.
+        factories: Whether functions of the namespaces count whose return annotation is of this kind,
+            such as ``resnet50(...) -> ResNet``.
     """
 
     name: str
@@ -42,12 +46,19 @@ class Kind:
     namespaces: tuple[str, ...]
     expects: tuple[str, ...]
     functions: bool = False
+    factories: bool = False
 
 
 KINDS: Final[dict[str, Kind]] = {
     kind.name: kind
     for kind in (
-        Kind("net", ("imtoolkit.nets",), ("monai.networks.nets", "torch.nn"), ("torch.nn.Module",)),
+        Kind(
+            "net",
+            ("imtoolkit.nets",),
+            ("monai.networks.nets", "torch.nn"),
+            ("torch.nn.Module",),
+            factories=True,
+        ),
         Kind("loss", ("imtoolkit.losses",), ("monai.losses", "torch.nn"), ("torch.nn.Module",)),
         Kind(
             "optimizer",
@@ -122,10 +133,15 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
     """Find the class or function that ``name`` stands for.
 
     Raises:
-        ComponentError: If the name is unknown, lies outside the allowed packages, or is not of this kind.
+        ComponentError: If the name is unknown, lies outside the allowed packages, or is not of this
+            kind.
     """
-    found = _lookup(KINDS[kind], name)
+    found: Callable[..., Any] = _lookup(KINDS[kind], name)
     _check_kind(KINDS[kind], name, found)
+    reason = refused_component(paths_of(found))
+    if reason is not None:
+        message = f"{kind} '{name}' is refused: it {reason}"
+        raise ComponentError(message)
     return found
 
 
@@ -135,20 +151,24 @@ def build(kind: str, name: str, params: Mapping[str, Any] | None = None, **fille
     Args:
         kind: A key of `KINDS`.
         name: See `resolve`.
-        params: Parameters as the config gives them; a value that is a mapping with exactly ``name`` and
-            ``params`` is a component itself, of the kind that `nested_kind` tells.
+        params: Parameters as the config gives them; a value that is a mapping with exactly ``name``
+            and ``params`` is a component itself, of the kind that `nested_kind` tells.
         filled: Parameters that come from the data or from the caller; they do not replace given ones.
 
     Raises:
         ComponentError: If it cannot be found or refuses its parameters.
     """
     factory = resolve(kind, name)
+    _check_parameters(kind, name, factory, params or {})
     given = {key: _build_nested(kind, key, value) for key, value in (params or {}).items()}
     try:
-        return factory(**{**filled, **given})
+        return factory(**{**_without_download(factory), **filled, **given})
+    except ImtoolkitError:
+        raise
     except (TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError) as error:
         text = str(error).strip() or type(error).__name__
-        raise ComponentError(f"{kind} '{name}' refused its parameters: {text}") from error
+        message = f"{kind} '{name}' refused its parameters: {text}"
+        raise ComponentError(message) from error
 
 
 def is_component(value: Any) -> bool:
@@ -157,12 +177,50 @@ def is_component(value: Any) -> bool:
 
 
 def nested_kind(outer: str, parameter: str) -> str:
-    """Return the kind of a component that stands in parameter ``parameter`` of one of kind ``outer``."""
-    words = parameter.lower()
-    for kind in KINDS:
-        if kind in words:
-            return kind
+    """Return the kind of a component that stands in a parameter of a component of kind ``outer``.
+
+    Example:
+        >>> nested_kind("optimizer", "base_optimizer"), nested_kind("loss", "losses")
+        ('optimizer', 'loss')
+        >>> nested_kind("net", "backbone")
+        'net'
+    """
+    for word in reversed(parameter.lower().split("_")):
+        for kind in KINDS:
+            if word in (kind, f"{kind}s", f"{kind}es"):
+                return kind
     return outer
+
+
+def paths_of(found: Callable[..., Any]) -> list[str]:
+    """Return the dotted paths of a class and its bases, or of a function."""
+    items = inspect.getmro(found) if inspect.isclass(found) else (found,)
+    return [f"{item.__module__}.{item.__qualname__}" for item in items]
+
+
+def _check_parameters(
+    kind: str, name: str, factory: Callable[..., Any], params: Mapping[str, Any]
+) -> None:
+    paths = paths_of(factory)
+    for key, value in params.items():
+        reason = refused_parameter(paths, key, value)
+        if reason is not None:
+            message = f"{kind} '{name}': the parameter '{key}' is refused: it {reason}"
+            raise ComponentError(message)
+
+
+def _without_download(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Return the parameters that keep a component from downloading by default."""
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return {}
+    downloads = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is True and refused_parameter(paths_of(factory), name, True)
+    ]
+    return dict.fromkeys(downloads, False)
 
 
 def _build_nested(outer: str, parameter: str, value: Any) -> Any:
@@ -186,61 +244,106 @@ def _lookup(kind: Kind, name: str) -> Any:
         found = getattr(module, name, None)
         if found is not None and not name.startswith("_"):
             return found
-    known = [
-        *table,
-        *(key for space in kind.namespaces for key in dir(importlib.import_module(space))),
-    ]
-    raise ComponentError(
+    spaces = map(importlib.import_module, kind.namespaces)
+    known = [*table, *(key for space in spaces for key in dir(space))]
+    message = (
         f"unknown {kind.name} '{name}'.{did_you_mean(name, known)} "
         f"List them with: imtoolkit components {kind.name}"
+    )
+    raise ComponentError(message)
+
+
+def outside(kind: str, path: str) -> str:
+    """Return the message for a dotted path below a package that a config may not use."""
+    return (
+        f"{kind} '{path}' lies outside the packages that a config may use "
+        f"({', '.join(ALLOWED_PACKAGES)}). If it is your own code, list its module under 'plugins:' "
+        "and trust the file with --trust"
     )
 
 
 def _from_path(kind: Kind, path: str) -> Any:
-    plugin_names = tuple(_plugins)
-    root = path.partition(".")[0]
-    if root not in ALLOWED_PACKAGES and root not in plugin_names:
-        raise ComponentError(
-            f"{kind.name} '{path}' lies outside the packages that a config may use "
-            f"({', '.join(ALLOWED_PACKAGES)}). If it is your own code, list its module under 'plugins:' "
-            "and trust the file with --trust"
-        )
-    module_name, _, attribute = path.rpartition(".")
-    while module_name:
+    parts = path.split(".")
+    if any(part.startswith("_") or not part.isidentifier() for part in parts):
+        message = f"{kind.name} '{path}' is not a path of public names"
+        raise ComponentError(message)
+    for name, module in _plugins.items():
+        if path.startswith(f"{name}."):
+            found = _descend(module, path.removeprefix(f"{name}.").split("."))
+            if found is not None:
+                return found
+    if parts[0] not in ALLOWED_PACKAGES:
+        raise ComponentError(outside(kind.name, path))
+    found = _import_path(parts)
+    if found is None:
+        message = f"{kind.name} '{path}' does not exist: no such module or name"
+        raise ComponentError(message)
+    return found
+
+
+def _import_path(parts: list[str]) -> Any:
+    for cut in range(len(parts) - 1, 0, -1):
         try:
-            target: Any = importlib.import_module(module_name)
+            module = importlib.import_module(".".join(parts[:cut]))
         except ImportError:
-            module_name, _, head = module_name.rpartition(".")
-            attribute = f"{head}.{attribute}"
             continue
-        for part in attribute.split("."):
-            target = getattr(target, part, None)
-        if target is not None:
-            return target
-        break
-    raise ComponentError(f"{kind.name} '{path}' does not exist: no such module or name")
+        return _descend(module, parts[cut:])
+    return None
+
+
+def _descend(target: Any, names: Sequence[str]) -> Any:
+    for name in names:
+        target = getattr(target, name, None)
+        if isinstance(target, ModuleType) and not _is_allowed(target):
+            return None  # `monai.some.module.os.system` leads out of the allowed packages
+    return target
+
+
+def _is_allowed(module: ModuleType) -> bool:
+    name = module.__name__
+    own = name in (item.__name__ for item in plugins())
+    return own or name.partition(".")[0] in ALLOWED_PACKAGES
 
 
 def _check_kind(kind: Kind, name: str, found: Any) -> None:
     if inspect.isclass(found):
-        bases = tuple(base for base in map(_base_class, kind.expects) if base is not None)
-        if issubclass(found, bases):
+        if issubclass(found, _bases(kind)):
             return
-        raise ComponentError(
-            f"'{name}' is not a {kind.name}: {found.__module__}.{found.__qualname__} is not derived from "
-            f"{' or '.join(kind.expects)}"
+        message = (
+            f"'{name}' is not a {kind.name}: {found.__module__}.{found.__qualname__} is not derived "
+            f"from {' or '.join(kind.expects)}"
         )
-    if kind.functions and inspect.isfunction(found) and _may_be_called(kind, found):
+        raise ComponentError(message)
+    if inspect.isfunction(found) and (
+        (kind.functions and _is_ours(kind, found)) or (kind.factories and _is_factory(kind, found))
+    ):
         return
-    raise ComponentError(f"'{name}' is not a {kind.name}, but a {type(found).__name__}")
+    message = f"'{name}' is not a {kind.name}, but a {type(found).__name__}"
+    raise ComponentError(message)
 
 
-def _may_be_called(kind: Kind, function: Callable[..., Any]) -> bool:
+def _is_ours(kind: Kind, function: Callable[..., Any]) -> bool:
     # a plain function tells nothing about what it does: only ours and trusted ones are called
     own = (*kind.rooms, *(module.__name__ for module in plugins()))
-    return any(
-        function.__module__ == name or function.__module__.startswith(f"{name}.") for name in own
-    )
+    return any(_is_below(function.__module__, name) for name in own)
+
+
+def _is_factory(kind: Kind, function: Callable[..., Any]) -> bool:
+    """Tell whether a function of a namespace says that it returns a component of this kind."""
+    if not any(_is_below(function.__module__, space) for space in kind.namespaces):
+        return False
+    returned = getattr(function, "__annotations__", {}).get("return")
+    if isinstance(returned, str):
+        returned = getattr(importlib.import_module(function.__module__), returned, None)
+    return inspect.isclass(returned) and issubclass(returned, _bases(kind))
+
+
+def _is_below(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _bases(kind: Kind) -> tuple[type, ...]:
+    return tuple(base for base in map(_base_class, kind.expects) if base is not None)
 
 
 def _base_class(path: str) -> type | None:

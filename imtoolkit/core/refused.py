@@ -1,0 +1,98 @@
+"""Parameters by which a component would run code, unpickle, or download, and that a config cannot give.
+
+MONAI turns some strings into code: ``LoadImaged(reader="os.system", command=...)`` runs a command. A
+config is data, so such parameters are refused, both when a config is checked and when a component is
+built. The tests walk every dynamic import and download in the pinned MONAI and compare it with this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+_CODE: Final = "turns a text into code"
+_DOWNLOAD: Final = (
+    "downloads weights from the internet. Start from a checkpoint with 'task.start_from' instead"
+)
+_PICKLE: Final = "lets a data file run code (pickle)"
+_OTHERS: Final = "runs whatever the named package offers. Use a transform of MONAI, or a plugin"
+_WRITES: Final = "writes files of its own. Predictions are written by 'imtoolkit predict'"
+
+EVERYWHERE: Final[dict[str, str]] = {
+    "allow_pickle": _PICKLE,
+    "pretrained": _DOWNLOAD,
+    "pretrained_url": _DOWNLOAD,
+    "pretrained_path": _DOWNLOAD,
+    "model_name_or_path": _DOWNLOAD,
+}
+"""Parameter -> reason, for all classes of the pinned packages; false and null are harmless values."""
+
+PACKAGES: Final = ("torch.", "monai.", "torchmetrics.", "pytorch_lightning.")
+"""Where `EVERYWHERE` holds; our own classes and trusted plugins answer for their parameters."""
+
+PARAMETERS: Final[dict[str, dict[str, str]]] = {
+    "monai.transforms.io.array.LoadImage": {"reader": f"{_CODE}. Use 'data.reader' instead"},
+    "monai.transforms.io.dictionary.LoadImaged": {"reader": f"{_CODE}. Use 'data.reader' instead"},
+    "monai.networks.nets.milmodel.MILModel": {"backbone": _DOWNLOAD},
+    "monai.networks.nets.cell_sam_wrapper.CellSamWrapper": {"checkpoint": _PICKLE},
+    "monai.networks.nets.hovernet.HoVerNet": {"adapt_standard_resnet": _DOWNLOAD},
+}
+"""Class or function -> parameter -> reason."""
+
+COMPONENTS: Final[dict[str, str]] = {
+    "monai.transforms.io.array.SaveImage": _WRITES,
+    "monai.transforms.io.dictionary.SaveImaged": _WRITES,
+    "monai.transforms.io.array.WriteFileMapping": _WRITES,
+    "monai.transforms.io.dictionary.WriteFileMappingd": _WRITES,
+    "monai.transforms.utility.array.TorchVision": _OTHERS,
+    "monai.transforms.utility.array.RandTorchVision": _OTHERS,
+    "monai.transforms.utility.dictionary.TorchVisiond": _OTHERS,
+    "monai.transforms.utility.dictionary.RandTorchVisiond": _OTHERS,
+    "monai.transforms.utility.array.TorchIO": _OTHERS,
+    "monai.transforms.utility.array.RandTorchIO": _OTHERS,
+    "monai.transforms.utility.dictionary.TorchIOd": _OTHERS,
+    "monai.transforms.utility.dictionary.RandTorchIOd": _OTHERS,
+    "monai.transforms.utility.array.CuCIM": _OTHERS,
+    "monai.transforms.utility.array.RandCuCIM": _OTHERS,
+    "monai.transforms.utility.dictionary.CuCIMd": _OTHERS,
+    "monai.transforms.utility.dictionary.RandCuCIMd": _OTHERS,
+    "monai.losses.perceptual.PerceptualLoss": "downloads a network and its code from the internet",
+    "monai.networks.nets.torchvision_fc.TorchVisionFCModel": _DOWNLOAD,
+    "monai.networks.nets.transchex.MultiModal": _DOWNLOAD,
+    "monai.networks.nets.transchex.Transchex": _DOWNLOAD,
+    "torchmetrics.image.fid.FrechetInceptionDistance": _DOWNLOAD,
+    "torchmetrics.image.kid.KernelInceptionDistance": _DOWNLOAD,
+    "torchmetrics.image.mifid.MemorizationInformedFrechetInceptionDistance": _DOWNLOAD,
+    "torchmetrics.image.inception.InceptionScore": _DOWNLOAD,
+    "torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity": _DOWNLOAD,
+    "torchmetrics.image.perceptual_path_length.PerceptualPathLength": _DOWNLOAD,
+    "torchmetrics.image.arniqa.ARNIQA": _DOWNLOAD,
+    "torchmetrics.image.dists.DeepImageStructureAndTextureSimilarity": _DOWNLOAD,
+}
+"""Class -> reason why a config cannot use it at all."""
+
+
+def refused_component(paths: Iterable[str]) -> str | None:
+    """Return why a component is refused as a whole.
+
+    Args:
+        paths: Dotted paths of the class and its bases, or of the function.
+    """
+    return next((COMPONENTS[path] for path in paths if path in COMPONENTS), None)
+
+
+def refused_parameter(paths: Iterable[str], name: str, value: Any) -> str | None:
+    """Return why a parameter with this value is refused.
+
+    Example:
+        >>> refused_parameter(["monai.transforms.io.array.LoadImage"], "reader", "os.system")
+        "turns a text into code. Use 'data.reader' instead"
+        >>> refused_parameter(["monai.networks.nets.resnet.resnet50"], "pretrained", False)
+    """
+    if value is None or value is False:
+        return None
+    paths = list(paths)
+    for path in paths:
+        if name in PARAMETERS.get(path, {}):
+            return PARAMETERS[path][name]
+    return EVERYWHERE.get(name) if paths and paths[0].startswith(PACKAGES) else None
