@@ -8,7 +8,11 @@ zeros.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
+import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +26,7 @@ from .opened import Index, OpenImage, PickScene, broken, guess_axes, micrometers
 
 _ALPHA: Final = (1, 2)  # associated, unassociated, in tag ExtraSamples
 _NO_SCENES: Final = ("thumbnail", "label", "macro", "overview", "map")
+_DAMAGE: Final = re.compile("invalid (page|value|offset|offset to)|corrupt|missing data")
 _PRINTED: Final = 20.0
 """Micrometres; a resolution tag of a plain TIFF that means larger pixels is for printers."""
 
@@ -33,22 +38,47 @@ def open_tiff(path: Path, pick: PickScene) -> OpenImage:
         DataError: If it is no TIFF or is damaged.
     """
     name = str(path)
+    file = None
     try:
-        file = tifffile.TiffFile(path)
-    except tifffile.TiffFileError as error:
+        with _no_complaints(name):
+            file = tifffile.TiffFile(path)
+            return _open_series(name, file, pick)
+    except BaseException as error:
+        if file is not None:
+            file.close()
+        if not isinstance(error, tifffile.TiffFileError):
+            raise
         message = f"is not a TIFF, whatever its suffix says ({error}). Export it again as TIFF"
         raise broken(name, message) from error
-    try:
-        return _open_series(name, file, pick)
-    except BaseException:
-        file.close()
-        raise
 
 
 def has_alpha(path: Path) -> bool:
     """Tell whether the last colour of a TIFF's pixels is transparency."""
     with tifffile.TiffFile(path) as file:
         return _alpha(file.pages[0])
+
+
+@contextlib.contextmanager
+def _no_complaints(name: str) -> Iterator[None]:
+    """Make an error of what tifffile only logs: it skips pages and tags that lie past the end."""
+    complaints: list[str] = []
+    thread = threading.get_ident()
+
+    def note(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if record.thread != thread or not _DAMAGE.search(text):
+            return True
+        complaints.append(text)
+        return False
+
+    log = logging.getLogger("tifffile")
+    log.addFilter(note)
+    try:
+        yield
+    finally:
+        log.removeFilter(note)
+    if complaints:
+        raise broken(name, f"is cut short or damaged ({complaints[0]}). Copy or export it again")
 
 
 def _open_series(name: str, file: Any, pick: PickScene) -> OpenImage:
@@ -124,7 +154,8 @@ def _load(
     name: str, file: Any, series: Any, axes: str, shape: tuple[int, ...], index: Index
 ) -> NDArray[np.generic]:
     try:
-        return _read(name, file, series, axes, shape, index)
+        with _no_complaints(name):
+            return _read(name, file, series, axes, shape, index)
     except (tifffile.TiffFileError, OSError, ValueError, RuntimeError) as error:
         message = f"is a damaged TIFF: its pixels cannot be read ({error}). Copy or export it again"
         raise broken(name, message) from error
