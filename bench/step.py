@@ -1,0 +1,108 @@
+"""A training step of imtoolkit beside the same step in a hand-written PyTorch loop.
+
+Both take their batches from imtoolkit's own data module and train the same net with the same loss,
+optimizer and schedule, so that what differs is what a framework adds: hooks, logging, progress,
+checkpoints. They take turns, ``--rounds`` times ``--steps`` steps each; a step is the time from one
+batch's end to the next's, its median over the round.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from measure import ROOT, alternate, arguments, compared, show
+
+import imtoolkit as imt
+from imtoolkit.core.batch import IMAGE
+from imtoolkit.samples import draw
+from imtoolkit.tasks import build_task, target_spec
+
+WARM = 5
+"""Steps at the start of each round that are not counted: workers start, memory is first touched."""
+
+
+class Stopwatch(pl.Callback):
+    """Notes when each training batch ends."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Note the time."""
+        self.ends.append(time.perf_counter())
+
+
+def median_step(ends: list[float]) -> float:
+    steps = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    return statistics.median(steps[WARM:])
+
+
+def ours(config: Any, steps: int) -> float:
+    from imtoolkit.trainer.train import train
+
+    watch = Stopwatch()
+    train(config, callbacks=[watch])
+    return median_step(watch.ends[:steps])
+
+
+def by_hand(config: Any, steps: int) -> float:
+    """Train with a plain loop: nothing but what the step needs."""
+    datamodule = imt.ImageDataModule(config.data, target_spec(config.task), seed=config.seed)
+    datamodule.prepare_data()
+    datamodule.setup("fit")
+    task = build_task(config.task, config.inference, datamodule.facts, config.seed)
+    net, loss_function = task.nets["net"].train(), task.losses
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps + 1)
+    ends: list[float] = []
+    while len(ends) < steps:
+        for batch in datamodule.train_dataloader():
+            loss, _ = loss_function([net(batch[IMAGE])], batch, len(ends))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            ends.append(time.perf_counter())
+            if len(ends) == steps:
+                break
+    return median_step(ends)
+
+
+def main() -> None:
+    options = arguments(
+        __doc__ or "",
+        ("--steps", {"type": int, "default": 60}),
+        ("--rounds", {"type": int, "default": 5}),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        images = draw("nuclei", Path(folder) / "nuclei", count=40)
+        overrides = {
+            "data.source.params.root": str(images),
+            "data.cache.root": str(Path(folder) / "cache"),
+            "data.split.test": 0.0,
+            "tracking.runs": str(Path(folder) / "runs"),
+            "trainer.max_epochs": 100,
+            "trainer.max_steps": options.steps,
+            "trainer.accelerator": "cpu",
+            "trainer.precision": "32-true",
+            "trainer.enable_progress_bar": False,
+        }
+        config = imt.load_config(ROOT / "configs" / "segmentation" / "nuclei_2d.yaml", overrides)
+        first, second = alternate(
+            lambda: ours(config, options.steps),
+            lambda: by_hand(config, options.steps),
+            options.rounds,
+        )
+    peer = "the same step in a hand-written PyTorch loop"
+    result = compared("step", first, second, unit="s a step", peer=peer, steps=options.steps)
+    show(result, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
