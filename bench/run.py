@@ -47,8 +47,8 @@ def page(results: list[dict[str, Any]]) -> str:
         f"{about['cores']} cores, {about['system']}, Python {about['python']}; "
         + ", ".join(f"{name} {version}" for name, version in here["versions"].items()),
         "",
-        "Made by `make bench`. Machines are noisy: what counts is the ratio, of two things measured "
-        "in turn in one run.",
+        "Made by `make bench`. Machines are noisy: what counts is the ratio of two things that were "
+        "measured in turn in one run.",
         "",
         "| benchmark | ours | other | ours / other | unit | beside | command |",
         "|---|---|---|---|---|---|---|",

@@ -8,6 +8,7 @@ batch's end to the next's, its median over the round.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import tempfile
 import time
@@ -39,7 +40,7 @@ class Stopwatch(pl.Callback):
 
 
 def median_step(ends: list[float]) -> float:
-    steps = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(ends)]
     return statistics.median(steps[WARM:])
 
 
