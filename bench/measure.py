@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+BENCH = ROOT / "bench"
 PACKAGES = ("torch", "pytorch-lightning", "monai", "numpy", "bioio", "nnunetv2")
 
 

@@ -14,9 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from measure import machine
+from measure import BENCH, machine
 
-BENCH = Path(__file__).resolve().parent
 QUICK = ("startup", "step", "patches")
 LONG = ("accuracy_dsb2018", "accuracy_hippocampus")
 SKIPPED = {"name", "ours", "other", "ratio", "unit", "peer", "rounds", "machine", "versions"}
@@ -47,8 +46,8 @@ def page(results: list[dict[str, Any]]) -> str:
         f"{about['cores']} cores, {about['system']}, Python {about['python']}; "
         + ", ".join(f"{name} {version}" for name, version in here["versions"].items()),
         "",
-        "Made by `make bench`. Machines are noisy: what counts is the ratio of two things that were "
-        "measured in turn in one run.",
+        "Made by `make bench`. Machines are noisy: what counts is the ratio of two things that "
+        "were measured in turn in one run.",
         "",
         "| benchmark | ours | other | ours / other | unit | beside | command |",
         "|---|---|---|---|---|---|---|",

@@ -9,15 +9,16 @@ batch's end to the next's, its median over the round.
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from measure import ROOT, alternate, arguments, compared, show
+from measure import BENCH, ROOT, alternate, arguments, compared, show
 
 import imtoolkit as imt
 from imtoolkit.core.batch import IMAGE
@@ -28,28 +29,15 @@ WARM = 5
 """Steps at the start of each round that are not counted: workers start, memory is first touched."""
 
 
-class Stopwatch(pl.Callback):
-    """Notes when each training batch ends."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Note the time."""
-        self.ends.append(time.perf_counter())
-
-
 def median_step(ends: list[float]) -> float:
     steps = [after - before for before, after in itertools.pairwise(ends)]
     return statistics.median(steps[WARM:])
 
 
-def ours(config: Any, steps: int) -> float:
-    from imtoolkit.trainer.train import train
-
-    watch = Stopwatch()
-    train(config, callbacks=[watch])
-    return median_step(watch.ends[:steps])
+def ours(config: Any, file: Path) -> float:
+    """Train as any user does, with a callback that notes the time."""
+    imt.train(config)
+    return median_step(json.loads(file.read_text(encoding="utf-8")))
 
 
 def by_hand(config: Any, steps: int) -> float:
@@ -82,6 +70,8 @@ def main() -> None:
         ("--rounds", {"type": int, "default": 5}),
     )
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["IMTOOLKIT_SETTINGS"] = str(Path(folder) / "settings.yaml")
+        times = Path(folder) / "times.json"
         images = draw("nuclei", Path(folder) / "nuclei", count=40)
         overrides = {
             "data.source.params.root": str(images),
@@ -92,11 +82,14 @@ def main() -> None:
             "trainer.max_steps": options.steps,
             "trainer.accelerator": "cpu",
             "trainer.precision": "32-true",
-            "trainer.enable_progress_bar": False,
+            "evaluation.splits": [],
+            "plugins": [str(BENCH / "stopwatch.py")],
+            "callbacks": [{"name": "Stopwatch", "params": {"file": str(times)}}],
         }
-        config = imt.load_config(ROOT / "configs" / "segmentation" / "nuclei_2d.yaml", overrides)
+        preset = ROOT / "configs" / "segmentation" / "nuclei_2d.yaml"
+        config = imt.load_config(preset, overrides, trust=True)
         first, second = alternate(
-            lambda: ours(config, options.steps),
+            lambda: ours(config, times),
             lambda: by_hand(config, options.steps),
             options.rounds,
         )
