@@ -75,7 +75,7 @@ test-system: $(VENV)/.installed-dev  ## Tests that need packages of the operatin
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "system or cluster" tests || test $$? -eq 5
 
 docs: $(VENV)/.installed-dev  ## Build the documentation into site/
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.installed-dev  ## Measure against peers and write bench/RESULTS.md
 	$(BIN)/python bench/run.py

@@ -28,6 +28,9 @@ from imtoolkit.tasks import build_task, target_spec
 WARM = 5
 """Steps at the start of each round that are not counted: workers start, memory is first touched."""
 
+THREADS = max(1, (os.cpu_count() or 2) - 1)
+"""One core is left to the worker that makes the batches, on both sides."""
+
 
 def median_step(ends: list[float]) -> float:
     steps = [after - before for before, after in itertools.pairwise(ends)]
@@ -42,6 +45,7 @@ def ours(config: Any, file: Path) -> float:
 
 def by_hand(config: Any, steps: int) -> float:
     """Train with a plain loop: nothing but what the step needs."""
+    torch.set_num_threads(THREADS)
     datamodule = imt.ImageDataModule(config.data, target_spec(config.task), seed=config.seed)
     datamodule.prepare_data()
     datamodule.setup("fit")
@@ -82,6 +86,8 @@ def main() -> None:
             "trainer.max_steps": options.steps,
             "trainer.accelerator": "cpu",
             "trainer.precision": "32-true",
+            "trainer.threads": THREADS,
+            "data.loader.workers": 1,
             "evaluation.splits": [],
             "plugins": [str(BENCH / "stopwatch.py")],
             "callbacks": [{"name": "Stopwatch", "params": {"file": str(times)}}],
