@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError, Problem
 
-_CLASS_NUMBERS: Final = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "NACLLoss")
+_CLASS_NUMBERS: Final = ("CrossEntropyLoss", "NLLLoss", "NACLLoss")
 _ONE_HOT_OF_LOGITS: Final = (
     "BCEWithLogitsLoss",
     "MultiLabelSoftMarginLoss",

@@ -21,7 +21,6 @@ _SEEN_IN: Final = {
     "image_size": "the net is given patches of {}",
     "image_shape": "the net is given patches of {} (channels first)",
 }
-_FROM_OUTSIDE: Final = ("pretrained_url", "path_or_repo_id")
 
 
 def signature_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -80,7 +79,7 @@ def fill_net(
     parameters = signature_of(factory)
     known = _facts_by_name(facts, out_channels)
     filled = dict(params)
-    problems = [_outside(key, where) for key in params if key in _FROM_OUTSIDE]
+    problems: list[Problem] = []
     for name, parameter in parameters.items():
         fact = FILLED["net"].get(name)
         if fact is None or known.get(fact) is None:
@@ -128,13 +127,5 @@ def _differs(name: str, given: Any, known: Any, fact: str, where: str) -> Proble
     return Problem(
         f"{name} is {given}, but {seen}. Leave it out, and it is filled in from the data; "
         "or change the data to match",
-        where=f"{where}.params.{name}",
-    )
-
-
-def _outside(name: str, where: str) -> Problem:
-    return Problem(
-        f"'{name}' would fetch weights from outside, which a config may not do. "
-        "Load the weights of another run with task.start_from",
         where=f"{where}.params.{name}",
     )

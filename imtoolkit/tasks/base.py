@@ -10,13 +10,13 @@ import contextlib
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any, ClassVar, Final, Literal
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-import imtoolkit
 from imtoolkit.config.sections import InferenceConfig, TaskConfig
 from imtoolkit.core.batch import SPACING, TARGET, WEIGHT, Batch, Stage, StepOutput
 from imtoolkit.core.errors import ConfigError, Problem
@@ -104,7 +104,7 @@ class Task(pl.LightningModule, ABC):
     # --- training ---------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """Train on a batch; random numbers depend on (seed, epoch, batch, rank) and nothing else."""
+        """Train on a batch; random numbers depend on (seed, epoch, batch, rank) alone."""
         seed = mix(self.seed, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(seed)
         output = self.train_batch(batch, batch_idx)
@@ -129,11 +129,7 @@ class Task(pl.LightningModule, ABC):
         for name, value in self._means.reduced().items():
             self._log(f"train/{name}", value)
         self._means.reset()
-        if self.trainer.optimizers:
-            for name, rate in optimization.learning_rates(self).items():
-                self._log(f"train/{name}", rate)
-        if not self.trainer.fit_loop.restarting:
-            optimization.step_plateaus(self)
+        optimization.step_plateaus(self)
 
     def configure_optimizers(self) -> Any:
         """Build optimizers and schedules by role."""
@@ -214,7 +210,7 @@ class Task(pl.LightningModule, ABC):
 
     @property
     def directions(self) -> dict[str, Literal["max", "min"]]:
-        """Whether larger or smaller is better, by the name of each metric without stage or class."""
+        """Whether larger or smaller is better, by the name of each metric without stage."""
         return {"loss": "min", **self.metrics(Stage.TEST).directions}
 
     def better(self, name: str) -> Literal["max", "min"]:
@@ -378,7 +374,7 @@ class Task(pl.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a resumed epoch needs, as plain values."""
         checkpoint[_CHECKPOINT_KEY] = {
-            "version": imtoolkit.__version__,
+            "version": version("imtoolkit"),
             "category": self.config.category,
             "means": self._means.state(),
         }

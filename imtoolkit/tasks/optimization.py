@@ -51,7 +51,8 @@ def configure(task: Task) -> list[dict[str, Any]]:
 def horizon_of(trainer: pl.Trainer) -> Horizon:
     """Return when the training of a trainer ends, by steps and by its timer."""
     epochs = trainer.max_epochs if (trainer.max_epochs or -1) > 0 else float("inf")
-    timers = [item for item in trainer.callbacks if isinstance(item, Timer)]  # type: ignore[attr-defined]
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    timers = [item for item in callbacks if isinstance(item, Timer)]
     limits = [(timer, timer.time_remaining("train")) for timer in timers]
     timer, left = next(((t, left) for t, left in limits if left is not None), (None, None))
     if timer is None or left is None:
@@ -79,17 +80,6 @@ def step_plateaus(task: Task) -> None:
             message = f"there is no metric '{entry.monitor}'; there are {listed(known, 20)}"
             raise ConfigError(Problem(message, where="task.scheduler.monitor"))
         entry.scheduler.step(float(watched))
-
-
-def learning_rates(task: Task) -> dict[str, float]:
-    """Return the learning rate of each optimizer, by role where there are several."""
-    optimizers = task.trainer.optimizers
-    if len(optimizers) == 1:
-        return {"lr": float(optimizers[0].param_groups[0]["lr"])}
-    return {
-        f"lr/{role}": float(optimizer.param_groups[0]["lr"])
-        for role, optimizer in zip(task.config.optimizers, optimizers, strict=True)
-    }
 
 
 def check_closures(task: Task, trainer: pl.Trainer) -> None:

@@ -1,0 +1,58 @@
+"""Partial loading takes what fits and tells what does not; freezing holds what it names."""
+
+import pytest
+import torch
+from torch import nn
+
+from imtoolkit.core.errors import ConfigError, RunError
+from imtoolkit.nets.freezing import freeze, hold_frozen_norms
+from imtoolkit.nets.loading import load_matching
+
+
+def _net(out: int = 2) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, out, 1))
+
+
+def test_what_fits_is_loaded_and_the_rest_is_reported() -> None:
+    source, net = _net(out=5), _net(out=2)
+    last = net[2].weight.detach().clone()
+    state = {**source.state_dict(), "extra": torch.zeros(1)}
+    del state["0.bias"]
+    report = load_matching(net, state)
+    assert torch.equal(net[0].weight, source[0].weight)
+    assert torch.equal(net[2].weight, last)
+    assert report.mismatched[0] == ("2.weight", (2, 4, 1, 1), (5, 4, 1, 1))
+    assert report.missing == ("0.bias",)
+    assert report.unused == ("extra",)
+    assert "2.weight: here [2, 4, 1, 1], there [5, 4, 1, 1]" in str(report)
+
+
+def test_excluded_names_stay_as_they_are() -> None:
+    source, net = _net(), _net()
+    before = net[2].weight.detach().clone()
+    report = load_matching(net, source.state_dict(), exclude=["2.*"])
+    assert report.excluded == ("2.weight", "2.bias")
+    assert torch.equal(net[2].weight, before)
+
+
+def test_nothing_that_fits_is_an_error() -> None:
+    with pytest.raises(RunError, match="none of the weights fit"):
+        load_matching(_net(), {"other": torch.zeros(1)})
+
+
+def test_a_frozen_weight_does_not_change_and_a_frozen_norm_keeps_its_statistics() -> None:
+    net = _net()
+    assert freeze(net, ["0.*", "1.*"]) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    net.train()
+    hold_frozen_norms(net)
+    optimizer = torch.optim.SGD([w for w in net.parameters() if w.requires_grad], lr=1.0)
+    net(torch.rand(2, 1, 8, 8)).sum().backward()
+    optimizer.step()
+    changed = {name for name, value in net.state_dict().items() if not value.equal(before[name])}
+    assert changed == {"2.weight", "2.bias"}
+
+
+def test_a_pattern_without_a_match_names_what_is_near() -> None:
+    with pytest.raises(ConfigError, match=r"no weight is called '0\.weigt'\. Did you mean"):
+        freeze(_net(), ["0.weigt"])
