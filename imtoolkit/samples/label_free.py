@@ -1,8 +1,8 @@
 """A structural channel that predicts a fluorescent one: phase contrast or bright field, and DNA.
 
 A layer of cells delays light by its thickness; nuclei and nucleoli add to that. In 2D, phase
-contrast shows the delay less its surroundings (hence the halos); in 3D, bright field shows its curvature,
-reversed on the two sides of the focus. The stain shows the nuclei alone.
+contrast shows the delay less its surroundings (hence the halos); in 3D, bright field shows its
+curvature, reversed on the two sides of the focus. The stain shows the nuclei alone.
 """
 
 from __future__ import annotations

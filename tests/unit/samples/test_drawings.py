@@ -1,4 +1,4 @@
-"""The drawings: their truth is exact, their noise is what it says, and they look like nothing else."""
+"""The drawings: their truth is exact, and their noise is what it says."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def test_without_a_network_the_message_tells_what_to_do(
     archive = tmp_path / f"{TASK}.tar"
     write_decathlon(archive)
     publish(monkeypatch, (f"http://127.0.0.1:{port}", tmp_path), archive)
-    with pytest.raises(DataError, match="cannot download .* Is there a network"):
+    with pytest.raises(DataError, match=r"cannot download .* Is there a network"):
         fetch(f"decathlon:{TASK}", tmp_path / "data")
     assert socket.getdefaulttimeout() is None
 

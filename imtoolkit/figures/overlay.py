@@ -1,0 +1,115 @@
+"""Labels laid over an image: a tint inside, a line along the border."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .colours import CONFUSED, FALSE, MISSED, PALETTE, Pixels, rgb, to_rgb
+
+
+def overlay(
+    image: NDArray[Any], labels: NDArray[Any], *, alpha: float = 0.3, outline: bool = True
+) -> Pixels:
+    """Lay labels over an image.
+
+    Args:
+        image: ``(Y, X)`` or ``(C, Y, X)``, any range; its contrast is stretched.
+        labels: ``(Y, X)``, 0 for background: classes, or numbers of objects.
+        alpha: How much of the colour covers the inside of a label.
+        outline: Draw the border of each label in full colour.
+
+    Returns:
+        ``(Y, X, 3)`` from 0 to 1.
+
+    Raises:
+        ValueError: If image and labels differ in size.
+    """
+    base, labels = to_rgb(image), np.asarray(labels)
+    _check_size(base, labels)
+    result = _tint(base, labels > 0, _paint(labels), alpha)
+    if outline:
+        result = _tint(result, borders(labels) & (labels > 0), _paint(labels), 1.0)
+    return result
+
+
+def differences(
+    image: NDArray[Any], target: NDArray[Any], prediction: NDArray[Any], *, alpha: float = 0.75
+) -> Pixels:
+    """Show where a prediction of classes differs from the target, over a darkened image.
+
+    Missed pixels, false ones and ones of a wrong class have a colour each (see `colours`).
+
+    Returns:
+        ``(Y, X, 3)`` from 0 to 1.
+
+    Raises:
+        ValueError: If the sizes differ.
+    """
+    base = 0.55 * to_rgb(image)
+    target, prediction = np.asarray(target), np.asarray(prediction)
+    _check_size(base, target)
+    _check_size(base, prediction)
+    missed = (target > 0) & (prediction == 0)
+    false = (target == 0) & (prediction > 0)
+    confused = (target > 0) & (prediction > 0) & (target != prediction)
+    for mask, colour in ((missed, MISSED), (false, FALSE), (confused, CONFUSED)):
+        base = _tint(base, mask, rgb(colour), alpha)
+    return base
+
+
+def borders(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the pixels that have a neighbour of another label.
+
+    Example:
+        >>> borders(np.array([[0, 0, 1, 1, 1]])).astype(int).tolist()
+        [[0, 1, 1, 0, 0]]
+    """
+    edge = np.zeros(labels.shape, bool)
+    for axis in range(labels.ndim):
+        before = [slice(None)] * labels.ndim
+        after = [slice(None)] * labels.ndim
+        before[axis], after[axis] = slice(None, -1), slice(1, None)
+        differs = labels[tuple(before)] != labels[tuple(after)]
+        edge[tuple(before)] |= differs
+        edge[tuple(after)] |= differs
+    return edge
+
+
+def most_labelled_slice(labels: NDArray[Any] | None, depth: int) -> int:
+    """Return the slice ``z`` with the most labelled pixels, of equal ones that nearest the middle.
+
+    Args:
+        labels: ``(Z, Y, X)``, or ``None``.
+        depth: Number of slices.
+
+    Example:
+        >>> most_labelled_slice(None, 9)
+        4
+    """
+    middle = depth // 2
+    if labels is None:
+        return middle
+    counts = np.count_nonzero(labels, axis=(-2, -1))
+    best = np.flatnonzero(counts == counts.max())
+    return int(best[np.abs(best - middle).argmin()])
+
+
+def _paint(labels: NDArray[Any]) -> Pixels:
+    table = np.stack([rgb(colour) for colour in PALETTE])
+    colours: Pixels = table[(np.maximum(labels.astype(np.int64), 1) - 1) % len(PALETTE)]
+    return colours
+
+
+def _tint(base: Pixels, mask: NDArray[np.bool_], colour: Pixels, alpha: float) -> Pixels:
+    cover = alpha * mask[..., None].astype(np.float32)
+    mixed: Pixels = (1 - cover) * base + cover * colour
+    return mixed
+
+
+def _check_size(base: Pixels, labels: NDArray[Any]) -> None:
+    if base.shape[:2] != labels.shape:
+        message = f"the image has the size {base.shape[:2]} and the labels {labels.shape}"
+        raise ValueError(message)
