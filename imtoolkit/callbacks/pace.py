@@ -1,4 +1,4 @@
-"""Learning rate and time of each epoch, as columns of ``metrics.csv``."""
+"""The time of each epoch, as a column of ``metrics.csv``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 
 
 class Pace(pl.Callback):
-    """Log ``lr`` and ``time/epoch`` (seconds, this process) at the end of each epoch."""
+    """Log ``time/epoch``, in seconds and with validation, at the end of each epoch."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -19,9 +19,6 @@ class Pace(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log and start the clock anew."""
-        rates = {
-            group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups
-        }
         now = time.monotonic()
-        pl_module.log_dict({"lr": float(max(rates)), "time/epoch": now - self._start}, batch_size=1)
+        pl_module.log("time/epoch", now - self._start, batch_size=1, sync_dist=False)
         self._start = now

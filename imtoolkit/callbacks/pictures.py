@@ -63,15 +63,7 @@ class Pictures(pl.Callback):
         """Draw and save the picture."""
         if not self._rows:
             return
-        from imtoolkit.figures.panels import sample_figure
-
-        figure = sample_figure(self._rows, self.classes)
-        path = self.folder / f"epoch-{trainer.current_epoch + 1:04d}.png"
-        try:
-            with replacing(path) as part:
-                figure.savefig(part, format="png")
-        except OSError as error:  # a picture is not worth a run
-            log.warning("the picture %s was not written: %s", path, error)
+        _draw(self._rows, self.classes, self.folder / f"epoch-{trainer.current_epoch + 1:04d}.png")
         self._rows = []
 
     def _is_due(self, trainer: pl.Trainer) -> bool:
@@ -80,6 +72,56 @@ class Pictures(pl.Callback):
         epoch = trainer.current_epoch + 1
         is_last = epoch == trainer.max_epochs or trainer.should_stop
         return epoch % self.every_epochs == 0 or is_last
+
+
+class TestPictures(pl.Callback):
+    """Draw the first evaluated images with their targets and predictions into ``examples.png``.
+
+    Args:
+        folder: Where the picture goes.
+        count: Images in the picture; 0 draws none.
+        classes: Names of the classes, background first.
+    """
+
+    __test__ = False  # pytest takes the name for a test
+
+    def __init__(self, folder: Path, count: int = 4, classes: tuple[str, ...] = ()) -> None:
+        self.folder = folder
+        self.count = count
+        self.classes = classes
+        self._rows: list[dict[str, Any]] = []
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Predict the images of this batch that still fit into the picture."""
+        if not trainer.is_global_zero:
+            return
+        for index in range(min(len(batch[IMAGE]), self.count - len(self._rows))):
+            self._rows.append(_row(pl_module, batch, index))
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw and save the picture."""
+        if self._rows:
+            _draw(self._rows, self.classes, self.folder / "examples.png")
+        self._rows = []
+
+
+def _draw(rows: list[dict[str, Any]], classes: tuple[str, ...], path: Path) -> None:
+    from imtoolkit.figures.panels import sample_figure
+
+    figure = sample_figure(rows, classes)
+    try:
+        with replacing(path) as part:
+            figure.savefig(part, format="png")
+    except OSError as error:  # a picture is not worth a run
+        log.warning("the picture %s was not written: %s", path, error)
 
 
 @torch.no_grad()

@@ -185,6 +185,69 @@ class Progress(ProgressBar):
         return "  ".join([*parts, f"{seconds:.1f} s"])
 
 
+class TestProgress(ProgressBar):
+    """A bar over the evaluated images.
+
+    Args:
+        split: What is evaluated.
+        console: Where to draw; the error stream when left out.
+    """
+
+    __test__ = False  # pytest takes the name for a test
+
+    def __init__(self, split: str, console: Console | None = None) -> None:
+        super().__init__()
+        self.split = split
+        self.console = console or Console(stderr=True)
+        self._on = True
+        self._bar: RichProgress | None = None
+
+    def disable(self) -> None:
+        """Show nothing; Lightning calls this on all processes but the first."""
+        self._on = False
+
+    def enable(self) -> None:
+        """Show again."""
+        self._on = True
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar, where somebody can see it."""
+        if self._on and (self.console.is_terminal or self.console.is_jupyter):
+            self._bar = RichProgress(console=self.console, transient=True)
+            self._bar.add_task(
+                f"evaluating {self.split}", total=_count(sum(trainer.num_test_batches))
+            )
+            self._bar.start()
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(self._bar.tasks[-1].id, completed=batch_idx + 1)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Close the bar."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = None
+
+
 def _of(trainer: pl.Trainer) -> str:
     total = trainer.max_epochs
     known = total is not None and 0 < total < 1_000_000

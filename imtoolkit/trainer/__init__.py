@@ -1,0 +1,1 @@
+"""The verbs: train, resume, evaluate, predict, check. Each reads as a story."""

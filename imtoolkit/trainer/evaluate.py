@@ -1,0 +1,203 @@
+"""Evaluate: measure a trained model on the images of a split, each once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from imtoolkit.callbacks.checkpoint_io import load_checkpoint
+from imtoolkit.callbacks.pictures import TestPictures
+from imtoolkit.callbacks.predictions import SavePredictions
+from imtoolkit.callbacks.progress import TestProgress
+from imtoolkit.config import load_run_config
+from imtoolkit.config import plugins as plugin_modules
+from imtoolkit.config.sections import Component, Config, Role, SourceConfig
+from imtoolkit.config.settings import runs_root
+from imtoolkit.core.batch import Stage
+from imtoolkit.core.errors import DataError, did_you_mean, listed
+from imtoolkit.data.datamodule import ImageDataModule
+from imtoolkit.runs import Run, find_run
+from imtoolkit.runs.layout import BEST, EVALUATION, PREDICTIONS
+from imtoolkit.tasks.base import Task
+from imtoolkit.trainer import build, launch, scores
+from imtoolkit.trainer.machine import Machine, choose_machine
+from imtoolkit.trainer.scores import Scores
+from imtoolkit.trainer.session import explained, quiet_libraries
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test", "naive")
+
+
+def evaluate(
+    run: Run | str | Path,
+    split: str = "test",
+    *,
+    checkpoint: str | None = None,
+    against: Run | str | Path | None = None,
+    source: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Scores:
+    """Measure a trained model.
+
+    Args:
+        run: The run, its path, a prefix of its id, or ``latest``.
+        split: ``test``, ``val``, ``train`` or ``naive``: the images that the run set aside. With
+            ``source``, the name under which the result is kept.
+        checkpoint: ``best``, ``last`` or ``best-<metric>``; left out, as the config says.
+        against: Another run that is measured on the same images and compared, image by image.
+        source: Other images than those of the run: a source as in the config, such as
+            ``{"name": "folder", "params": {...}}``. All of them are evaluated.
+        quiet: Show no progress.
+
+    Returns:
+        The scores; they are also in ``evaluation/<split>`` of the run.
+
+    Raises:
+        RunError: If there is no such run or state.
+        DataError: If the run has no images in this split.
+    """
+    found = find_run(run, runs_root())
+    first = _measure(found, split, checkpoint, source, quiet=quiet)
+    if against is None:
+        return scores.save(first, _folder(found, split))
+    settings, seed = found.config.evaluation, found.config.seed
+    other = find_run(against, runs_root())
+    second = _measure(other, split, None, source, quiet=quiet)
+    compared = scores.compare(first, second, settings, seed)
+    first.summary["against"] = {"run": other.id, **compared}
+    return scores.save(first, _folder(found, split))
+
+
+def evaluate_after_training(
+    run: Run, config: Config, machine: Machine, task: Task, data: ImageDataModule, *, quiet: bool
+) -> dict[str, Scores]:
+    """Evaluate the splits that the config names, where they have images."""
+    wanted = [name for name in config.evaluation.splits if data.facts.samples.get(name)]
+    if not wanted:
+        return {}
+    name = load_state(task, run, config.inference.checkpoint)
+    found = {}
+    for split in wanted:
+        made = test_split(run, config, machine, task, data, split, name, quiet=quiet)
+        found[split] = made
+        if launch.own_rank() == 0:
+            found[split] = scores.save(made, _folder(run, split))
+    return found
+
+
+def load_state(task: Task, run: Run, checkpoint: str) -> str:
+    """Load the weights of a kept state into a task and return its name.
+
+    Where nothing was monitored, because there were no validation images, ``best`` means the last.
+    """
+    if checkpoint == "best" and BEST.removesuffix(".ckpt") not in run.checkpoints:
+        checkpoint = "last"
+        log.warning("no best state was kept, since nothing was validated: using the last")
+    task.load_state_dict(load_checkpoint(run.checkpoint(checkpoint))["state_dict"])
+    return checkpoint
+
+
+def test_split(
+    run: Run,
+    config: Config,
+    machine: Machine,
+    task: Task,
+    data: ImageDataModule,
+    split: str,
+    checkpoint: str,
+    *,
+    quiet: bool,
+) -> Scores:
+    """Apply a task to every image of a split and sum up."""
+    callbacks: list[pl.Callback] = [
+        TestPictures(_folder(run, split), config.trainer.pictures.count, tuple(data.target.classes))
+    ]
+    if config.evaluation.save_predictions:
+        callbacks.append(SavePredictions(run.path / PREDICTIONS / split))
+    if not quiet and config.trainer.enable_progress_bar is not False:
+        callbacks.append(TestProgress(split))
+    tester = _tester(config, machine, callbacks)
+    tester.test(task, dataloaders=data.dataloader(split), verbose=False)
+    rows = task.rows[Stage.TEST]
+    return scores.summarise(
+        rows, config.evaluation, config.seed, split=split, checkpoint=checkpoint, run=run.id
+    )
+
+
+def _measure(
+    run: Run,
+    split: str,
+    checkpoint: str | None,
+    source: Mapping[str, Any] | None,
+    *,
+    quiet: bool,
+) -> Scores:
+    if split not in SPLITS and source is None:
+        msg = f"no split '{split}'.{did_you_mean(split, SPLITS)} There are {', '.join(SPLITS)}"
+        raise DataError(msg)
+    config = _one_process(load_run_config(run.path))
+    plugin_modules.load(config)
+    where = split
+    if source is not None:
+        config, where = _with_source(config, source), "test"
+    machine = choose_machine(config)
+    data = build.build_data(config, machine, run if source is None else None)
+    data.prepare_data()
+    if not data.facts.samples.get(where):
+        there = [name for name, count in data.facts.samples.items() if count]
+        msg = f"run {run.id} has no images in '{split}'; it has some in {listed(there)}"
+        raise DataError(msg)
+    task = build.build_task(config.task, config.inference, run.facts, config.seed)
+    name = load_state(task, run, checkpoint or config.inference.checkpoint)
+    try:
+        with quiet_libraries():
+            found = test_split(run, config, machine, task, data, where, name, quiet=quiet)
+    except Exception as error:
+        better = explained(error)
+        if better is error:
+            raise
+        raise better from error
+    found.summary["split"] = split
+    return found
+
+
+def _one_process(config: Config) -> Config:
+    """Evaluate on one device: every image counts once, whatever the training used."""
+    settings = replace(config.trainer, devices=1, num_nodes=1, strategy="auto")
+    return replace(config, trainer=settings)
+
+
+def _with_source(config: Config, source: Mapping[str, Any]) -> Config:
+    component = Component(str(source["name"]), dict(source.get("params", {})))
+    sources = {"test": SourceConfig(component, role=Role.test)}
+    return replace(config, data=replace(config.data, sources=sources))
+
+
+def _folder(run: Run, split: str) -> Path:
+    return run.path / EVALUATION / split
+
+
+def _tester(config: Config, machine: Machine, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    settings = config.trainer
+    given = build.trainer_arguments(settings)
+    kept = ("devices", "num_nodes", "strategy", "deterministic", "benchmark", "inference_mode")
+    arguments = {key: given[key] for key in kept if key in given}
+    if settings.limit_test_batches is not None:
+        arguments["limit_test_batches"] = settings.limit_test_batches
+    return pl.Trainer(
+        **arguments,
+        accelerator=machine.accelerator,
+        precision=machine.precision,  # type: ignore[arg-type]  # checked by Lightning
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(item, TestProgress) for item in callbacks),
+        use_distributed_sampler=False,
+    )

@@ -1,0 +1,146 @@
+"""Train: from a config to a run folder with a trained and evaluated model."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imtoolkit.callbacks.checkpoints import keeps_nothing
+from imtoolkit.config import load_config, to_yaml
+from imtoolkit.config import plugins as plugin_modules
+from imtoolkit.config.sections import Config
+from imtoolkit.config.settings import runs_root
+from imtoolkit.core.files import write_json, write_text
+from imtoolkit.data.datamodule import ImageDataModule
+from imtoolkit.runs import Run, create_run
+from imtoolkit.runs.layout import CHECKPOINTS, CONFIG, LAST, PROVENANCE, RESOLVED, SPLITS
+from imtoolkit.runs.provenance import provenance
+from imtoolkit.tasks.base import Task
+from imtoolkit.trainer import build, launch
+from imtoolkit.trainer.evaluate import evaluate_after_training
+from imtoolkit.trainer.machine import Machine, choose_machine
+from imtoolkit.trainer.session import working_on
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: Config | str | Path | Mapping[str, Any],
+    *,
+    path: str | Path | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train a model as a config says, and evaluate it.
+
+    Args:
+        config: A config, or what `imtoolkit.load_config` takes.
+        path: The run folder to make; left out, a new one below the folder of all runs.
+        quiet: Show no progress.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError: If the config does not fit the data or the machine.
+        DataError: If images or tables are wrong; all of them are listed.
+        RunError: If the run folder exists, or the run fails.
+    """
+    if not isinstance(config, Config):
+        config = load_config(config)
+    config = launch.as_launched(config)
+    machine = choose_machine(config)
+    asked = config
+
+    def make() -> Path:
+        return start_run(asked, Path(path) if path is not None else None).path
+
+    launched = launch.is_launched()
+    run = Run(launch.shared(make, machine) if launched else make())
+    return carry_out(run, config, machine, resume=False, quiet=quiet)
+
+
+def start_run(config: Config, path: Path | None = None) -> Run:
+    """Make the run folder, with the config and its plugins in it, before anything is built."""
+
+    def fill(folder: Path) -> None:
+        copied = plugin_modules.copy_into(config, folder)
+        write_text(folder / CONFIG, to_yaml(copied, relative_to=folder))
+
+    return create_run(config.name, runs_root(config), fill, path=path)
+
+
+def carry_out(run: Run, config: Config, machine: Machine, *, resume: bool, quiet: bool) -> Run:
+    """Work on a run in this process, or in several that are started here."""
+    if machine.processes * machine.nodes > 1 and not launch.is_launched():
+        return launch.run_processes(run, config, resume=resume, quiet=quiet)
+    return work(run, config, machine, resume=resume, quiet=quiet or launch.own_rank() > 0)
+
+
+def work(run: Run, config: Config, machine: Machine, *, resume: bool, quiet: bool) -> Run:
+    """Prepare the data, build the model, train and evaluate it; one process of a run."""
+    rank = launch.own_rank()
+    with working_on(run, rank=rank), threads(machine.threads):
+        log.info("uses %s", machine)
+        plugin_modules.load(config)
+        data = build.build_data(config, machine, run)
+        data.prepare_data()
+        task = build.build_model(config, data.facts)
+        last = run.path / CHECKPOINTS / LAST
+        continues = resume and last.is_file()
+        if not continues:
+            build.start_weights(task, config)
+        if rank == 0:
+            write_facts(run, task, data, machine)
+        callbacks = build.build_callbacks(config, task, run, quiet=quiet)
+        trainer = build.build_trainer(config, machine, data.facts, run, callbacks)
+        trainer.fit(task, datamodule=data, ckpt_path=last if continues else None)
+        if not keeps_nothing(trainer) and not config.trainer.barebones:
+            evaluate_after_training(run, config, machine, task, data, quiet=quiet)
+    return run
+
+
+def write_facts(run: Run, task: Task, data: ImageDataModule, machine: Machine) -> None:
+    """Write what the data filled in, and where everything comes from."""
+    weights = [weight.numel() for weight in task.parameters()]
+    trained = [weight.numel() for weight in task.parameters() if weight.requires_grad]
+    before = run.resolved if (run.path / RESOLVED).is_file() else None
+    if before is not None and before["facts"].get("fingerprint") != data.facts.fingerprint:
+        log.warning(
+            "the images are not those that the run began with; it continues with the new ones"
+        )
+    resolved = {
+        "facts": data.facts.to_dict(),
+        "machine": machine.to_dict(),
+        "parameters": {"all": sum(weights), "trained": sum(trained)},
+    }
+    if task.load_report is not None:
+        log.info("started from other weights: %s", task.load_report)
+        resolved["loaded"] = task.load_report.to_dict()
+    elif before is not None and "loaded" in before:
+        resolved["loaded"] = before["loaded"]
+    write_json(run.path / RESOLVED, resolved)
+    if not (run.path / SPLITS).is_file():
+        data.write_splits(run.path / SPLITS)
+    if before is None:
+        told = provenance(
+            device=machine.device, threads=machine.threads, data_fingerprint=data.facts.fingerprint
+        )
+        write_json(run.path / PROVENANCE, told)
+    log.info("%d images for training, %s", data.facts.samples.get("train", 0), data.facts.samples)
+    log.info("%d weights, %d of them trained", sum(weights), sum(trained))
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads while the block runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
