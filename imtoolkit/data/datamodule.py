@@ -1,0 +1,390 @@
+"""`ImageDataModule`: from the ``data`` section of a config to batches, for every task.
+
+It lists the samples, divides them, fills the cache (which checks every image on the way), tells the task
+the facts, and makes the loaders. It works by itself in a notebook as it does under a trainer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from imtoolkit.config import plugins as plugin_modules
+from imtoolkit.config import settings
+from imtoolkit.config.sections import CacheKind, DataConfig
+from imtoolkit.core.batch import Batch
+from imtoolkit.core.errors import DataError, listed
+from imtoolkit.core.facts import DataFacts, TargetKind, TargetSpec
+from imtoolkit.core.seeding import mix
+from imtoolkit.data.cache.dataset import CachedDataset, pack_keys
+from imtoolkit.data.cache.fill import fill, usable_cores
+from imtoolkit.data.cache.keys import item_key, recipe_name, recipe_of
+from imtoolkit.data.cache.store import CacheStore, Lease
+from imtoolkit.data.collate import collate
+from imtoolkit.data.evaluation import WholeImages
+from imtoolkit.data.fingerprint import fingerprint
+from imtoolkit.data.labelling import Labelling
+from imtoolkit.data.manifest import build_manifest
+from imtoolkit.data.patches import PatchDataset
+from imtoolkit.data.position import training_position
+from imtoolkit.data.preprocess import Preprocessor
+from imtoolkit.data.samplers import EvalSampler, Plan, TrainSampler, group_numbers
+from imtoolkit.data.splits import write_splits
+from imtoolkit.data.summary import Summary
+from imtoolkit.data.table import SPLITS, Manifest
+from imtoolkit.data.transforms.base import RandomSampleTransform
+from imtoolkit.data.transforms.build import build_augment
+from imtoolkit.data.world import world
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Images for training, validation and test.
+
+    Args:
+        config: Section ``data`` of a config.
+        target: What the task wants of the targets, see `imtoolkit.tasks.target_spec`.
+        seed: Seed of splits, order, patches and augmentation.
+        plugins: The trusted plugins that components may come from.
+        splits_file: A ``splits.csv`` that decides the splits, as when a run goes on.
+        cache_root: Folder of the cache; left out, as config, environment and settings say.
+        workers: Worker processes of the loaders; left out, ``loader.workers``, or a choice of its own.
+
+    Example::
+
+        config = imt.load_config("nuclei.yaml")
+        data = imt.ImageDataModule(config.data, TargetSpec(TargetKind.LABELS, ("background", "nucleus")))
+        data.prepare_data()
+        batch = next(iter(data.train_dataloader()))
+        data.preview()
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        target: TargetSpec,
+        *,
+        seed: int = 0,
+        plugins: Sequence[str] = (),
+        splits_file: Path | None = None,
+        cache_root: Path | None = None,
+        workers: int | None = None,
+    ) -> None:
+        super().__init__()
+        # a rank without validation images is no reason to stop
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self.config, self.target, self.seed = config, target, seed
+        self.plugins = tuple(plugins)
+        self.splits_file = splits_file
+        self.cache_root = cache_root
+        self.workers = workers
+        self.preprocessor = Preprocessor(config, self.plugins)
+        self._manifest: Manifest | None = None
+        self._images: dict[str, CachedDataset] = {}
+        self._facts: DataFacts | None = None
+        self._lease: Lease | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lease": None}  # a lease belongs to its process
+
+    # --- preparation ------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """List, divide, read, check and preprocess all samples; what the cache has is not read again.
+
+        All processes may call it: they share the work. It does nothing the second time.
+
+        Raises:
+            DataError: With all problems of all samples at once, or if the cache cannot be used.
+            ComponentError: If a transform cannot be built.
+        """
+        if self._facts is not None:
+            return
+        plugin_modules.load(list(self.plugins))
+        self.preprocessor.steps()  # wrong components are found before any image is read
+        build_augment(self.config.augment)
+        self._manifest = build_manifest(self.config, self.seed, self.target, drawn=self.splits_file)
+        everything = self._open(self._manifest)
+        summary = Summary(self._manifest)
+        rank, ranks = world(self)
+        try:
+            fill(everything, summary.add, rank=rank, ranks=ranks)
+            summary.check()
+        except DataError:
+            self._release()
+            raise
+        self._warn(summary)
+        self._images = _by_split(everything)
+        self._facts = self._gather(summary)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Prepare, in processes where `prepare_data` was not called."""
+        self.prepare_data()
+
+    def teardown(self, stage: str | None = None) -> None:
+        """Keep the loaders' images: the same module trains and evaluates."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """All samples with their splits."""
+        self.prepare_data()
+        assert self._manifest is not None
+        return self._manifest
+
+    @property
+    def facts(self) -> DataFacts:
+        """What the data tell the task."""
+        self.prepare_data()
+        assert self._facts is not None
+        return self._facts
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have samples."""
+        self.prepare_data()
+        return tuple(self._images)
+
+    def images(self, split: str) -> CachedDataset:
+        """Return the preprocessed images of a split.
+
+        Raises:
+            DataError: If it has none.
+        """
+        self.prepare_data()
+        if split not in self._images:
+            message = f"there are no images for '{split}'; there are some for {listed(self.splits)}"
+            raise DataError(message)
+        return self._images[split]
+
+    def write_splits(self, path: Path) -> None:
+        """Write which sample belongs to which split as CSV."""
+        write_splits(self.manifest, path)
+
+    # --- loaders ----------------------------------------------------------------------------------
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return batches of random patches, see `TrainSampler` and `PatchDataset`."""
+        images = self.images("train")
+        dataset = PatchDataset(
+            images,
+            Labelling(images.data, self.target),
+            self.config.patch,
+            self.config.augment,
+            seed=self.seed,
+            plugins=self.plugins,
+        )
+        sampler = self._train_sampler(*world(self))
+        return self._loader(dataset, batch_sampler=sampler, collate_fn=collate)
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Return the whole validation images, one at a time."""
+        self.prepare_data()
+        return self.dataloader("val") if "val" in self._images else []
+
+    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Return the whole test images, one at a time."""
+        self.prepare_data()
+        return self.dataloader("test") if "test" in self._images else []
+
+    def dataloader(self, split: str) -> DataLoader[Any]:
+        """Return the whole images of ``train``, ``val``, ``test`` or ``naive``, each once over all ranks.
+
+        Where there are more ranks than images, a rank without one gets the first again: Lightning leaves
+        out the end of an epoch on a rank without batches, and the others would wait for it. Metrics tell
+        rows apart by id, so it counts once.
+
+        Raises:
+            DataError: If the split has no images.
+        """
+        images = self.images(split)
+        rank, ranks = world(self)
+        sampler = EvalSampler(len(images), rank=rank, ranks=ranks)
+        if len(sampler) == 0:
+            sampler = EvalSampler(1)
+        dataset = WholeImages(images, Labelling(images.data, self.target))
+        return self._loader(dataset, sampler=sampler, batch_size=1, collate_fn=collate)
+
+    def steps_per_epoch(self, ranks: int = 1) -> int:
+        """Return the training batches of an epoch on one of so many ranks."""
+        return len(self._train_sampler(0, ranks)) if "train" in self._images else 0
+
+    def preview(self, split: str = "train", count: int = 8) -> Figure:
+        """Draw some samples of a split, as the net gets them: patches for ``train``, else whole images.
+
+        Args:
+            split: ``train``, ``val``, ``test`` or ``naive``.
+            count: How many samples.
+        """
+        from imtoolkit.data.preview import draw_preview
+
+        return draw_preview(self.samples(split, count), self.target)
+
+    def samples(self, split: str = "train", count: int = 8) -> list[Batch]:
+        """Return the first samples of a split as batches of one, made in this process."""
+        images = self.images(split)
+        labelling = Labelling(images.data, self.target)
+        if split != "train":
+            whole = WholeImages(images, labelling)
+            return [collate([whole[index]]) for index in range(min(count, len(whole)))]
+        patches = PatchDataset(
+            images,
+            labelling,
+            self.config.patch,
+            self.config.augment,
+            seed=self.seed,
+            plugins=self.plugins,
+        )
+        visits = self._train_sampler(0, 1).visits(0)
+        return [collate([patches[visit]]) for visit, _ in zip(visits, range(count), strict=False)]
+
+    # --- how --------------------------------------------------------------------------------------
+
+    def _open(self, manifest: Manifest) -> CachedDataset:
+        kind = self.config.cache.kind
+        if kind is not CacheKind.persistent:
+            return CachedDataset(manifest, self.preprocessor, self.target, kind=kind)
+        recipe = recipe_of(self.config, self.target, self.plugins)
+        store = CacheStore(self._root(), recipe, recipe_name(recipe))
+        store.prepare()
+        self._lease = Lease(store)
+
+        def key(row: dict[str, Any]) -> str:
+            return item_key(store.folder.name, row, self.target, manifest.arrays)
+
+        with ThreadPoolExecutor(
+            min(8, 2 * usable_cores())
+        ) as pool:  # waits for the disk, not the CPU
+            keys = pack_keys(list(pool.map(key, manifest.rows())))
+        return CachedDataset(
+            manifest, self.preprocessor, self.target, kind=kind, store=store, keys=keys
+        )
+
+    def _root(self) -> Path:
+        given = self.cache_root or self.config.cache.root
+        return Path(given).expanduser().absolute() if given else settings.cache_root()
+
+    def _release(self) -> None:
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+
+    def _train_sampler(self, rank: int, ranks: int) -> TrainSampler:
+        loader, manifest = self.config.loader, self._images["train"].data
+        groups = None
+        if loader.balance_by is not None:
+            groups = group_numbers(manifest.column(loader.balance_by))
+        plan = Plan(
+            len(manifest),
+            loader.samples_per_epoch,
+            weights=self._source_weights(manifest),
+            groups=groups,
+            seed=mix(self.seed, 1),
+        )
+        sampler = TrainSampler(
+            plan, loader.batch_size, self.config.patch.per_image, rank=rank, ranks=ranks
+        )
+        if self.trainer is not None:
+            sampler.position = lambda: self._position(len(sampler))
+        return sampler
+
+    def _position(self, batches: int) -> tuple[int, int]:
+        assert self.trainer is not None
+        if self._lease is not None:
+            self._lease.renew()
+        return training_position(self.trainer, batches)
+
+    def _source_weights(self, manifest: Manifest) -> np.ndarray | None:
+        weights = {name: source.weight for name, source in self.config.sources.items()}
+        if len(set(weights.values())) < 2:
+            return None
+        return np.array([weights[name] for name in manifest.column("dataset")], dtype=np.float64)
+
+    def _loader(self, dataset: Any, **how: Any) -> DataLoader[Any]:
+        workers = self._workers()
+        pinned = self.config.loader.pin_memory
+        return DataLoader(
+            dataset,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=self.config.loader.prefetch if workers > 0 else None,
+            pin_memory=torch.cuda.is_available() if pinned is None else pinned,
+            # the loader draws a seed for its workers: not from the generator that the net uses
+            generator=torch.Generator().manual_seed(mix(self.seed, 2)),
+            **how,
+        )
+
+    def _workers(self) -> int:
+        for given in (self.workers, self.config.loader.workers):
+            if given is not None:
+                return given
+        views = all(
+            isinstance(step, RandomSampleTransform) and step.views
+            for step in build_augment(self.config.augment)
+        )
+        # cutting and turning a memory map takes less time than sending it from another process
+        if views and self.config.cache.kind is not CacheKind.none:
+            return 0
+        return min(4, usable_cores() - 1)
+
+    def _warn(self, summary: Summary) -> None:
+        for warning in summary.told():
+            log.warning(warning)
+        size = self.config.patch.size
+        if size is not None:
+            count, names = summary.smaller_than(tuple(size))
+            if count:
+                log.warning(
+                    "%d training images are smaller than patch.size %s, such as %s: they are padded",
+                    count,
+                    list(size),
+                    listed(names),
+                )
+
+    def _gather(self, summary: Summary) -> DataFacts:
+        dims = next(iter(summary.dims))
+        size = tuple(self.config.patch.size) if self.config.patch.size else None
+        if size is not None and len(size) != dims:
+            message = (
+                f"data.patch.size {list(size)} has {len(size)} numbers, but the images have {dims} "
+                "dimensions; give one for each of [Z,] Y, X, or set data.axes"
+            )
+            raise DataError(message)
+        if size is None and len(summary.shapes) == 1:
+            size = next(iter(summary.shapes))
+        classes = len(self.target.classes) if self.target.kind is TargetKind.LABELS else 0
+        assert self._manifest is not None
+        return DataFacts(
+            spatial_dims=dims,
+            in_channels=next(iter(summary.channels)),
+            target_channels=next(iter(summary.target_channels), 1),
+            patch_size=size,
+            spacing=summary.median_spacing(dims),
+            spacing_unit=summary.units.most_common(1)[0][0] if summary.units else None,
+            samples=self._manifest.counts(),
+            steps_per_epoch=self.steps_per_epoch(world(self)[1]),
+            class_pixels=summary.class_fractions(classes),
+            fingerprint=fingerprint(self._manifest),
+        )
+
+
+def _by_split(everything: CachedDataset) -> dict[str, CachedDataset]:
+    manifest = everything.data
+    splits = np.array(manifest.column("split"), dtype=object)
+    parts: dict[str, CachedDataset] = {}
+    for split in SPLITS:
+        places = np.flatnonzero(splits == split)
+        if len(places):
+            parts[split] = everything.part(places)
+    return parts

@@ -1,0 +1,142 @@
+"""From a row of the manifest to pixels: image, target and cost map, read as the config says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imtoolkit import io
+from imtoolkit.config.sections import DataConfig
+from imtoolkit.core.batch import IMAGE, TARGET, WEIGHT
+from imtoolkit.core.errors import DataError, Problem
+from imtoolkit.core.facts import TargetKind, TargetSpec
+from imtoolkit.data.references import parse, read_inside
+from imtoolkit.io.opened import OpenImage, guess_axes
+from imtoolkit.io.picture import Picture
+from imtoolkit.io.select import Selection, take
+
+PIXEL_TARGETS = (TargetKind.LABELS, TargetKind.INSTANCES, TargetKind.IMAGE)
+"""Kinds of target that are files of pixels."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The pixels of one sample.
+
+    Attributes:
+        image: The image.
+        target: The target, where it is an image or labels and the row has one.
+        weight: The cost map, where the row has one.
+    """
+
+    image: Picture
+    target: Picture | None = None
+    weight: Picture | None = None
+
+
+def cells(row: Mapping[str, Any], target: TargetSpec) -> dict[str, str]:
+    """Return the references of a row that are read as pixels, by key."""
+    wanted = [IMAGE, *([TARGET] if target.kind in PIXEL_TARGETS else []), WEIGHT]
+    return {key: row[key] for key in wanted if row.get(key)}
+
+
+def load(
+    row: Mapping[str, Any], config: DataConfig, target: TargetSpec, arrays: Sequence[Any] = ()
+) -> Loaded:
+    """Read the pixels of a row.
+
+    Raises:
+        DataError: With one problem for each file that cannot be read, each naming file and sample.
+    """
+    pictures: dict[str, Picture] = {}
+    problems: list[Problem] = []
+    for key, reference in cells(row, target).items():
+        try:
+            pictures[key] = _read(reference, key, config, arrays)
+        except DataError as error:
+            problems += [
+                Problem(problem.message, str(row["id"]), problem.file or reference, problem.line)
+                for problem in error.problems
+            ]
+    if problems:
+        raise DataError(problems)
+    return Loaded(pictures[IMAGE], pictures.get(TARGET), pictures.get(WEIGHT))
+
+
+def _read(reference: str, key: str, config: DataConfig, arrays: Sequence[Any]) -> Picture:
+    axes = config.axes if key == IMAGE else _target_axes(config)
+    selection: dict[str, Any] = {
+        "axes": axes,
+        "channels": tuple(config.channels) if key == IMAGE and config.channels else None,
+        "z_range": tuple(config.z_range) if config.z_range else None,
+    }
+    if parse(reference).in_memory:
+        return _from_memory(reference, arrays, selection)
+    scene, time = config.scene, config.time
+    if key != IMAGE and (scene is not None or time is not None):
+        # labels of one scene or time point usually lie in a file of their own, which has no others
+        info = io.probe(reference, axes=axes)
+        scene = scene if len(info.scenes) > 1 else None
+        time = time if info.times > 1 else None
+    reader = config.reader if key == IMAGE else None
+    return io.read(reference, **selection, scene=scene, time=time, reader=reader)
+
+
+def _from_memory(reference: str, arrays: Sequence[Any], selection: dict[str, Any]) -> Picture:
+    array = np.asarray(read_inside(reference, arrays))
+    axes = selection["axes"] or guess_axes(reference, array.shape)
+    if len(axes) != array.ndim:
+        message = (
+            f"'{reference}' has the shape {array.shape}, which data.axes '{axes}' does not fit: "
+            "give one letter for each axis"
+        )
+        raise DataError(message)
+    opened = OpenImage(
+        path=reference,
+        axes=axes,
+        shape=array.shape,
+        dtype=array.dtype,
+        load=lambda index: array[index],
+    )
+    return take(opened, Selection(**selection))
+
+
+def _target_axes(config: DataConfig) -> str | None:
+    if config.target_axes is not None or config.axes is None:
+        return config.target_axes
+    return config.axes.replace("C", "").replace("S", "")
+
+
+def meta_affine(picture: Picture) -> np.ndarray:
+    """Return the affine ``(4, 4)`` from pixel index in the order of the axes ``[Z,] Y, X`` to world.
+
+    MONAI's transforms index a tensor by its axes; NIfTI's affine counts ``X, Y, Z``.
+    """
+    dims = picture.spatial_dims
+    if picture.affine is not None:
+        return reverse_columns(np.asarray(picture.affine, dtype=np.float64), dims)
+    affine = np.eye(4)
+    if picture.spacing is not None:
+        affine[range(dims), range(dims)] = picture.spacing
+    return affine
+
+
+def reverse_columns(affine: np.ndarray, dims: int) -> np.ndarray:
+    """Turn the order of an affine's first ``dims`` columns around; twice is nothing.
+
+    Example:
+        >>> reverse_columns(np.diag([1.0, 2.0, 3.0, 1.0]), 3)[0]
+        array([0., 0., 1., 0.])
+    """
+    turned = affine.copy()
+    turned[:, :dims] = affine[:, :dims][:, ::-1]
+    return turned
+
+
+def spacing_of(affine: np.ndarray, dims: int) -> tuple[float, ...]:
+    """Return the pixel size along each axis: the lengths of the affine's columns."""
+    return tuple(math.sqrt(float((affine[:3, axis] ** 2).sum())) for axis in range(dims))

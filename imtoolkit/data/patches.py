@@ -1,0 +1,226 @@
+"""What the net sees in training: patches cut from cached images and changed at random.
+
+The order of work keeps a patch cheap: cut a view of the memory map, flip and turn the view, copy once.
+Everything random is a function of (seed, epoch, sample, patch): one RandomState is shared by all
+transforms and re-seeded for each patch, so the number of workers or ranks changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Transform
+from torch.utils.data import Dataset
+
+from imtoolkit.config import plugins as plugin_modules
+from imtoolkit.config.sections import PatchConfig
+from imtoolkit.core.batch import IMAGE, TARGET, WEIGHT
+from imtoolkit.core.errors import DataError, ImtoolkitError
+from imtoolkit.core.facts import TargetKind
+from imtoolkit.core.seeding import mix
+from imtoolkit.data.cache.dataset import CachedDataset, Item
+from imtoolkit.data.labelling import Labelling
+from imtoolkit.data.samplers import Visit
+from imtoolkit.data.transforms.base import RandomSampleTransform, Sample, plain
+from imtoolkit.data.transforms.build import build_augment, share_random_state
+
+_GRIDS = (IMAGE, TARGET, WEIGHT)
+
+
+class PatchDataset(Dataset[Sample]):
+    """Training samples by `Visit`.
+
+    Args:
+        images: The preprocessed images.
+        labelling: Adds id, data set, spacing and the other values that are no pixels.
+        patch: Size and choice of patches.
+        augment: Components of ``data.augment``.
+        seed: Seed of everything random.
+        plugins: The trusted plugins that transforms may come from.
+    """
+
+    def __init__(
+        self,
+        images: CachedDataset,
+        labelling: Labelling,
+        patch: PatchConfig,
+        augment: Sequence[Any] = (),
+        *,
+        seed: int = 0,
+        plugins: Sequence[str] = (),
+    ) -> None:
+        self.images, self.labelling, self.patch = images, labelling, patch
+        self.size = tuple(patch.size) if patch.size is not None else None
+        self.augment, self.seed, self.plugins = tuple(augment), seed, tuple(plugins)
+        self._built: tuple[list[Transform], np.random.RandomState] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_built": None}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, visit: Visit) -> Sample:
+        transforms, state = self._transforms()
+        item = self.images[visit.sample]
+        state.seed(mix(self.seed, visit.epoch, visit.sample, visit.patch))
+        grids = self._cut(item, visit, state)
+        sample: Sample = dict(grids)
+        sample.update(self.labelling(visit.sample, item))
+        if not transforms:
+            return sample
+        return _augment(sample, transforms, state)
+
+    def _transforms(self) -> tuple[list[Transform], np.random.RandomState]:
+        if self._built is None:
+            plugin_modules.load(list(self.plugins))
+            # the seed is set before every use: this one is never drawn from
+            state = np.random.RandomState(0)
+            transforms = build_augment(self.augment)
+            share_random_state(transforms, state)
+            self._built = transforms, state
+        return self._built
+
+    def _cut(self, item: Item, visit: Visit, state: np.random.RandomState) -> dict[str, np.ndarray]:
+        image = item.grids[IMAGE]
+        if self.size is None:
+            self.images.touch(item, sum(array.nbytes for array in item.grids.values()))
+            return item.grids
+        shape = image.shape[1:]
+        if len(shape) != len(self.size):
+            message = (
+                f"the image has {len(shape)} dimensions, patch.size {list(self.size)} does not"
+            )
+            raise DataError(message)
+        start = choose_start(item, self.size, self.patch, visit, state)
+        window = (
+            slice(None),
+            *(slice(at, at + size) for at, size in zip(start, self.size, strict=True)),
+        )
+        # whole rows are mapped, whatever part of them is read
+        rows = math.prod(self.size[:-1]) * shape[-1]
+        self.images.touch(item, rows * sum(a.itemsize * len(a) for a in item.grids.values()))
+        patch = {key: array[window] for key, array in item.grids.items()}
+        if any(side < size for side, size in zip(shape, self.size, strict=True)):
+            mirrored = self.images.target.kind is not TargetKind.INSTANCES
+            patch = {k: pad_to(v, self.size, k, mirrored=mirrored) for k, v in patch.items()}
+        return patch
+
+
+def choose_start(
+    item: Item,
+    size: Sequence[int],
+    patch: PatchConfig,
+    visit: Visit,
+    state: np.random.RandomState,
+) -> list[int]:
+    """Choose the corner of a patch.
+
+    A fraction ``patch.foreground`` of an image's patches, spread evenly over its visits, is centred on a
+    labelled pixel, the classes that occur in the image in turn; the others lie anywhere. A patch never
+    reaches over the border, so one near it is moved inwards.
+
+    Args:
+        item: The image.
+        size: Size of the patch.
+        patch: The section ``data.patch``.
+        visit: Which patch it is.
+        state: Where random numbers come from.
+    """
+    shape = item.grids[IMAGE].shape[1:]
+    free = [max(side - part, 0) for side, part in zip(shape, size, strict=True)]
+    draws = state.random_sample(len(size) + 1)
+    turn = foreground_turn(patch.foreground, visit, patch.per_image) if item.foreground else None
+    if turn is None:
+        return [int(draw * (room + 1)) for draw, room in zip(draws, free, strict=False)]
+    pixels = item.foreground[turn % len(item.foreground)]
+    place = int(pixels[int(draws[-1] * len(pixels))])
+    start = [0] * len(size)
+    for axis in range(len(size) - 1, -1, -1):
+        place, at = divmod(place, shape[axis])
+        start[axis] = min(max(at - size[axis] // 2, 0), free[axis])
+    return start
+
+
+def foreground_turn(fraction: float, visit: Visit, per_image: int) -> int | None:
+    """Return which foreground patch of its image this is, counted from 0; ``None`` if it is none.
+
+    Example:
+        >>> [foreground_turn(0.5, Visit(0, 2, patch), 4) for patch in range(4)]
+        [None, 1, None, 2]
+    """
+    if fraction <= 0:
+        return None
+    number = visit.epoch * per_image + visit.patch
+    # images start at different points of the rhythm, so that small fractions reach all of them
+    phase = (visit.sample * 0.6180339887498949) % 1.0
+    before, after = (
+        math.floor(number * fraction + phase),
+        math.floor((number + 1) * fraction + phase),
+    )
+    return before if after > before else None
+
+
+def pad_to(array: np.ndarray, size: Sequence[int], key: str, *, mirrored: bool) -> np.ndarray:
+    """Pad an image that is smaller than the patch, half on each side.
+
+    Image, labels and cost map are mirrored alike, so that the border is a valid example. Mirrored
+    instances would be two objects of one number: there the image is padded with its smallest value, and
+    the labels with background.
+    """
+    missing = [max(part - side, 0) for side, part in zip(array.shape[1:], size, strict=True)]
+    widths = [(0, 0), *((gap // 2, gap - gap // 2) for gap in missing)]
+    if mirrored:
+        return np.pad(array, widths, mode="symmetric")
+    return np.pad(array, widths, constant_values=array.min() if key == IMAGE else 0)
+
+
+def _augment(sample: Sample, transforms: list[Transform], state: np.random.RandomState) -> Sample:
+    for transform in transforms:
+        own = isinstance(transform, RandomSampleTransform)
+        if not (isinstance(transform, RandomSampleTransform) and transform.views):
+            _materialise(sample)
+        try:
+            if own:
+                sample = transform(sample)
+            else:
+                with _seeded_elsewhere(state):
+                    sample = transform(sample)
+        except ImtoolkitError:
+            raise
+        except Exception as error:  # a transform of MONAI or a plugin may raise anything
+            text = str(error).strip() or type(error).__name__
+            message = f"sample '{sample.get('id')}': {type(transform).__name__} of data.augment failed: {text}"
+            raise DataError(message) from error
+    return sample
+
+
+def _materialise(sample: Sample) -> None:
+    # other transforms may write in place or need strides that torch knows: give them a copy of the map
+    for key in _GRIDS:
+        if isinstance(sample.get(key), np.ndarray) and sample[key].ndim > 1:
+            sample[key] = torch.from_numpy(np.array(sample[key], order="C"))
+        elif key in sample and isinstance(sample[key], torch.Tensor):
+            sample[key] = plain(sample[key])
+
+
+@contextlib.contextmanager
+def _seeded_elsewhere(state: np.random.RandomState) -> Iterator[None]:
+    """Seed the global generators, which some transforms draw from, and leave them as they were."""
+    seed = int(state.randint(0, 2**31 - 1))
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -1,0 +1,131 @@
+"""What the samples have in common, gathered while the cache is filled: the facts for the task."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+import numpy as np
+
+from imtoolkit.core.errors import DataError, Problem, listed
+from imtoolkit.data.table import Manifest
+
+_EXAMPLES = 3
+_WARNINGS = 20
+
+
+class Summary:
+    """Counts over samples; it grows with the number of different shapes, not with that of the samples.
+
+    Args:
+        manifest: The samples.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.channels: Counter[int] = Counter()
+        self.target_channels: Counter[int] = Counter()
+        self.dims: Counter[int] = Counter()
+        self.shapes: Counter[tuple[int, ...]] = Counter()
+        self.spacings: Counter[tuple[float, ...]] = Counter()
+        self.units: Counter[str] = Counter()
+        self.labels: Counter[int] = Counter()
+        self.dtypes: Counter[str] = Counter()
+        self.warnings: list[str] = []
+        self._examples: dict[tuple[str, Any], list[str]] = defaultdict(list)
+        self._train = manifest.table.column("split")
+
+    def add(self, index: int, meta: dict[str, Any]) -> None:
+        """Take the metadata of one sample into account."""
+        channels, *shape = meta["shape"]
+        self._count("channels", self.channels, channels, index)
+        self._count("dims", self.dims, len(shape), index)
+        if "target_channels" in meta:
+            self._count("target", self.target_channels, meta["target_channels"], index)
+        self.dtypes[meta["dtype"]] += 1
+        self.warnings += meta["warnings"]
+        if self._train[index].as_py() != "train":
+            return
+        self._count("shape", self.shapes, tuple(shape), index)
+        if meta["spacing"]:
+            self.spacings[tuple(meta["spacing"])] += 1
+            self.units[meta["unit"]] += 1
+        self.labels.update({int(label): count for label, count in meta["counts"].items()})
+
+    def check(self) -> None:
+        """See that the samples fit together.
+
+        Raises:
+            DataError: If channels or dimensions vary, with examples of each.
+        """
+        problems = [
+            self._vary("dims", self.dims, "dimensions", "data.axes"),
+            self._vary("channels", self.channels, "image channels", "data.channels"),
+            self._vary("target", self.target_channels, "target channels", "data.target_axes"),
+        ]
+        found = [problem for problem in problems if problem is not None]
+        if found:
+            raise DataError(found)
+
+    def told(self) -> list[str]:
+        """Return what the user should know, though training can go on."""
+        warnings = list(self.warnings[:_WARNINGS])
+        if len(self.warnings) > _WARNINGS:
+            warnings.append(f"and {len(self.warnings) - _WARNINGS} more warnings of this kind")
+        if len(self.dtypes) > 1:
+            table = ", ".join(f"{count} {name}" for name, count in self.dtypes.most_common())
+            warnings.append(
+                f"images are stored as different types ({table}): normalise each by its own values, as "
+                "normalize_percentiles does"
+            )
+        return warnings
+
+    def median_spacing(self, dims: int) -> tuple[float, ...] | None:
+        """Return the median pixel size of the training images; ``None`` where files do not tell."""
+        known = {size: count for size, count in self.spacings.items() if len(size) == dims}
+        if not known:
+            return None
+        sizes, counts = np.array(list(known)), np.array(list(known.values()))
+        return tuple(float(_weighted_median(sizes[:, axis], counts)) for axis in range(dims))
+
+    def class_fractions(self, classes: int) -> tuple[float, ...] | None:
+        """Return the fraction of training pixels of each class; ``None`` without labels."""
+        total = sum(self.labels.values())
+        if not total or not classes:
+            return None
+        return tuple(self.labels[label] / total for label in range(classes))
+
+    def smaller_than(self, size: tuple[int, ...]) -> tuple[int, list[str]]:
+        """Return how many training images are smaller than a patch somewhere, and some of their ids."""
+        small = [
+            shape
+            for shape in self.shapes
+            if len(shape) == len(size) and any(np.array(shape) < np.array(size))
+        ]
+        names = [name for shape in small for name in self._examples["shape", shape]]
+        return sum(self.shapes[shape] for shape in small), names[:_EXAMPLES]
+
+    def _count(self, what: str, counter: Counter[Any], value: Any, index: int) -> None:
+        counter[value] += 1
+        examples = self._examples[what, value]
+        if len(examples) < _EXAMPLES:
+            examples.append(str(self.manifest.table.column("id")[index].as_py()))
+
+    def _vary(self, what: str, counter: Counter[Any], words: str, where: str) -> Problem | None:
+        if len(counter) < 2:
+            return None
+        parts = [
+            f"{count} of {value} (such as {listed(self._examples[what, value], _EXAMPLES)})"
+            for value, count in counter.most_common()
+        ]
+        return Problem(
+            f"the number of {words} varies: {', '.join(parts)}. All samples must agree: choose with "
+            f"{where}, or leave the others out",
+            where,
+        )
+
+
+def _weighted_median(values: np.ndarray, counts: np.ndarray) -> float:
+    order = np.argsort(values)
+    reached = np.cumsum(counts[order])
+    return float(values[order][np.searchsorted(reached, reached[-1] / 2)])
