@@ -69,13 +69,15 @@ class Task(pl.LightningModule, ABC):
         self.load_report: LoadReport | None = None
         self.memory_format: torch.memory_format = torch.contiguous_format
         self._means = EpochMeans()
-        self._means_restored = False
+        self._validated: dict[str, float] = {}
+        self._restored = False
         self._probes: dict[str, SizeProbe] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(seed, _WEIGHTS))
             self.nets = nn.ModuleDict(self.build_nets())
             self.losses = self.build_losses()
         self.frozen = freeze(self, config.freeze)
+        hold_frozen_norms(self)
         self._metrics: dict[Stage, MetricSuite] = {}
         self.check_sizes()
 
@@ -126,10 +128,12 @@ class Task(pl.LightningModule, ABC):
 
     def on_train_epoch_end(self) -> None:
         """Log the means of the epoch and step the schedules that watch a metric."""
-        for name, value in self._means.reduced().items():
-            self._log(f"train/{name}", value)
+        means = {f"train/{name}": value for name, value in self._means.reduced().items()}
+        for name, value in means.items():
+            self._log(name, value)
+        optimization.step_plateaus(self, means, self._validated)
         self._means.reset()
-        optimization.step_plateaus(self)
+        self._validated = {}
 
     def configure_optimizers(self) -> Any:
         """Build optimizers and schedules by role."""
@@ -187,8 +191,12 @@ class Task(pl.LightningModule, ABC):
 
     def _finish(self, stage: Stage) -> None:
         self.rows[stage] = unique_sorted(gathered(self.rows[stage]))
-        for name, value in summarised(self.rows[stage]).items():
-            self._log(f"{stage.value}/{name}", value)
+        means = summarised(self.rows[stage])
+        named = {f"{stage.value}/{name}": value for name, value in means.items()}
+        for name, value in named.items():
+            self._log(name, value)
+        if stage is Stage.VAL and not self.trainer.sanity_checking:
+            self._validated = named
 
     def _log(self, name: str, value: float) -> None:
         """Log a number that is the same on every rank already."""
@@ -358,9 +366,10 @@ class Task(pl.LightningModule, ABC):
 
     def on_fit_start(self) -> None:
         """Check what the task needs of the trainer."""
-        if not self._means_restored:
+        if not self._restored:
             self._means.reset()
-        self._means_restored = False
+            self._validated = {}
+        self._restored = False
         self.check_trainer(self.trainer)
 
     def check_trainer(self, trainer: pl.Trainer) -> None:
@@ -377,14 +386,16 @@ class Task(pl.LightningModule, ABC):
             "version": version("imtoolkit"),
             "category": self.config.category,
             "means": self._means.state(),
+            "validated": dict(self._validated),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the sums of an epoch that was cut."""
-        state = checkpoint.get(_CHECKPOINT_KEY, {}).get("means")
-        if state:
-            self._means.restore(state, self.global_rank)
-            self._means_restored = True
+        """Take up the sums, and the last validation, of an epoch that was cut."""
+        state = checkpoint.get(_CHECKPOINT_KEY, {})
+        if "means" in state:
+            self._means.restore(state["means"], self.global_rank)
+            self._validated = dict(state.get("validated", {}))
+            self._restored = True
 
 
 @contextlib.contextmanager

@@ -65,8 +65,14 @@ def horizon_of(trainer: pl.Trainer) -> Horizon:
     )
 
 
-def step_plateaus(task: Task) -> None:
+def step_plateaus(task: Task, trained: Mapping[str, float], validated: Mapping[str, float]) -> None:
     """Step each ``ReduceLROnPlateau``; called at the end of an epoch, before it is saved.
+
+    Args:
+        task: The task.
+        trained: Means of the epoch.
+        validated: Means of the last validation in this epoch; where there was none, a schedule that
+            watches validation waits.
 
     Raises:
         ConfigError: If the metric that it watches does not exist.
@@ -74,12 +80,14 @@ def step_plateaus(task: Task) -> None:
     for entry in task.trainer.lr_scheduler_configs:
         if not isinstance(entry.scheduler, ReduceLROnPlateau):
             continue
-        watched = task.trainer.callback_metrics.get(str(entry.monitor))
-        if watched is None:
-            known = list(task.trainer.callback_metrics)
-            message = f"there is no metric '{entry.monitor}'; there are {listed(known, 20)}"
+        name = str(entry.monitor)
+        if name.startswith("val/") and not validated:
+            continue
+        known: dict[str, Any] = {**task.trainer.callback_metrics, **trained, **validated}
+        if name not in known:
+            message = f"there is no metric '{name}'; there are {listed(list(known), 20)}"
             raise ConfigError(Problem(message, where="task.scheduler.monitor"))
-        entry.scheduler.step(float(watched))
+        entry.scheduler.step(float(known[name]))
 
 
 def check_closures(task: Task, trainer: pl.Trainer) -> None:
