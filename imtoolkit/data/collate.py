@@ -18,9 +18,9 @@ from imtoolkit.data.transforms.base import Sample, plain
 def collate(samples: Sequence[Sample]) -> Batch:
     """Join samples to a batch.
 
-    Pixels become tensors ``(B, C, [Z,] Y, X)``: the image float32, labels in the widest integer dtype of
-    the samples. Numbers become tensors; all else, such as ids, becomes a list. A key that only some samples
-    have is left out, except for the cost map, which is 1 where a sample has none.
+    Pixels become tensors ``(B, C, [Z,] Y, X)``: the image float32, labels in the widest integer
+    dtype of the samples. Numbers become tensors; all else, such as ids, becomes a list. A key that
+    only some samples have is left out, except for the cost map, which is 1 where a sample has none.
 
     Raises:
         DataError: If the images differ in size, naming two of them.
@@ -54,8 +54,10 @@ def _stack(key: str, values: list[Any], samples: Sequence[Sample]) -> torch.Tens
     if len(shapes) > 1:
         other = next(place for place, v in enumerate(values) if v.shape != values[0].shape)
         message = (
-            f"a batch needs {key}s of one size: '{samples[0].get('id')}' has {tuple(values[0].shape)}, "
-            f"'{samples[other].get('id')}' has {tuple(values[other].shape)}. Set data.patch.size to cut "
+            f"a batch needs {key}s of one size: '{samples[0].get('id')}' has "
+            f"{tuple(values[0].shape)}, "
+            f"'{samples[other].get('id')}' has {tuple(values[other].shape)}. Set data.patch.size "
+            "to cut "
             "patches, or data.loader.batch_size: 1"
         )
         raise DataError(message)
@@ -72,7 +74,8 @@ def _stack(key: str, values: list[Any], samples: Sequence[Sample]) -> torch.Tens
 def copy_into(out: np.ndarray, view: np.ndarray) -> None:
     """Copy a view, turned or mirrored perhaps, into a contiguous array."""
     if view.ndim > 2 and abs(view.strides[-1]) > abs(view.strides[-2]) > 0:
-        # turned by 90 degrees: copying along the file's rows first is faster than jumping between them
+        # turned by 90 degrees: copying along the file's rows first is faster than jumping between
+        # them
         view = np.ascontiguousarray(view.swapaxes(-1, -2)).swapaxes(-1, -2)
     np.copyto(out, view, casting="unsafe")
 

@@ -1,7 +1,7 @@
 """`ImageDataModule`: from the ``data`` section of a config to batches, for every task.
 
-It lists the samples, divides them, fills the cache (which checks every image on the way), tells the task
-the facts, and makes the loaders. It works by itself in a notebook as it does under a trainer.
+It lists the samples, divides them, fills the cache (which checks every image on the way), tells the
+task the facts, and makes the loaders. It works by itself in a notebook as it does under a trainer.
 """
 
 from __future__ import annotations
@@ -60,12 +60,14 @@ class ImageDataModule(pl.LightningDataModule):
         plugins: The trusted plugins that components may come from.
         splits_file: A ``splits.csv`` that decides the splits, as when a run goes on.
         cache_root: Folder of the cache; left out, as config, environment and settings say.
-        workers: Worker processes of the loaders; left out, ``loader.workers``, or a choice of its own.
+        workers: Worker processes of the loaders; left out, ``loader.workers``, or a choice of its
+            own.
 
     Example::
 
         config = imt.load_config("nuclei.yaml")
-        data = imt.ImageDataModule(config.data, TargetSpec(TargetKind.LABELS, ("background", "nucleus")))
+        nuclei = TargetSpec(TargetKind.LABELS, ("background", "nucleus"))
+        data = imt.ImageDataModule(config.data, nuclei)
         data.prepare_data()
         batch = next(iter(data.train_dataloader()))
         data.preview()
@@ -102,7 +104,7 @@ class ImageDataModule(pl.LightningDataModule):
     # --- preparation ------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
-        """List, divide, read, check and preprocess all samples; what the cache has is not read again.
+        """List, divide, read, check and preprocess all samples; the cache spares what it has.
 
         All processes may call it: they share the work. It does nothing the second time.
 
@@ -199,11 +201,11 @@ class ImageDataModule(pl.LightningDataModule):
         return self.dataloader("test") if "test" in self._images else []
 
     def dataloader(self, split: str) -> DataLoader[Any]:
-        """Return the whole images of ``train``, ``val``, ``test`` or ``naive``, each once over all ranks.
+        """Return the whole images of a split, each once over all ranks.
 
-        Where there are more ranks than images, a rank without one gets the first again: Lightning leaves
-        out the end of an epoch on a rank without batches, and the others would wait for it. Metrics tell
-        rows apart by id, so it counts once.
+        Where there are more ranks than images, a rank without one gets the first again: Lightning
+        leaves out the end of an epoch on a rank without batches, and the others would wait for it.
+        Metrics tell rows apart by id, so it counts once.
 
         Raises:
             DataError: If the split has no images.
@@ -221,7 +223,7 @@ class ImageDataModule(pl.LightningDataModule):
         return len(self._train_sampler(0, ranks)) if "train" in self._images else 0
 
     def preview(self, split: str = "train", count: int = 8) -> Figure:
-        """Draw some samples of a split, as the net gets them: patches for ``train``, else whole images.
+        """Draw samples of a split as the net gets them: patches for ``train``, else whole images.
 
         Args:
             split: ``train``, ``val``, ``test`` or ``naive``.
@@ -346,7 +348,8 @@ class ImageDataModule(pl.LightningDataModule):
             count, names = summary.smaller_than(tuple(size))
             if count:
                 log.warning(
-                    "%d training images are smaller than patch.size %s, such as %s: they are padded",
+                    "%d training images are smaller than patch.size %s, such as %s: they are "
+                    "padded",
                     count,
                     list(size),
                     listed(names),

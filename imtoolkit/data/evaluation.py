@@ -26,6 +26,6 @@ class WholeImages(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         item = self.images[index]
         self.images.touch(item, sum(array.nbytes for array in item.grids.values()))
-        sample: Sample = dict(item.grids)
+        sample: Sample = {**item.grids}
         sample.update(self.labelling(index, item))
         return sample

@@ -1,4 +1,4 @@
-"""What a sample carries beside its pixels: id, data set, pixel size, class or number, user's columns."""
+"""What a sample carries beside its pixels: id, pixel size, class or number, own columns."""
 
 from __future__ import annotations
 

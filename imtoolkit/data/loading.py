@@ -112,7 +112,7 @@ def _target_axes(config: DataConfig) -> str | None:
 
 
 def meta_affine(picture: Picture) -> np.ndarray:
-    """Return the affine ``(4, 4)`` from pixel index in the order of the axes ``[Z,] Y, X`` to world.
+    """Return the affine ``(4, 4)`` from pixel index, ordered ``[Z,] Y, X``, to world.
 
     MONAI's transforms index a tensor by its axes; NIfTI's affine counts ``X, Y, Z``.
     """

@@ -1,8 +1,8 @@
 """What the net sees in training: patches cut from cached images and changed at random.
 
-The order of work keeps a patch cheap: cut a view of the memory map, flip and turn the view, copy once.
-Everything random is a function of (seed, epoch, sample, patch): one RandomState is shared by all
-transforms and re-seeded for each patch, so the number of workers or ranks changes nothing.
+The order of work keeps a patch cheap: cut a view of the memory map, flip and turn the view, copy
+once. Everything random is a function of (seed, epoch, sample, patch): one RandomState is shared by
+all transforms and re-seeded for each patch, so the number of workers or ranks changes nothing.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class PatchDataset(Dataset[Sample]):
         item = self.images[visit.sample]
         state.seed(mix(self.seed, visit.epoch, visit.sample, visit.patch))
         grids = self._cut(item, visit, state)
-        sample: Sample = dict(grids)
+        sample: Sample = {**grids}
         sample.update(self.labelling(visit.sample, item))
         if not transforms:
             return sample
@@ -122,9 +122,9 @@ def choose_start(
 ) -> list[int]:
     """Choose the corner of a patch.
 
-    A fraction ``patch.foreground`` of an image's patches, spread evenly over its visits, is centred on a
-    labelled pixel, the classes that occur in the image in turn; the others lie anywhere. A patch never
-    reaches over the border, so one near it is moved inwards.
+    A fraction ``patch.foreground`` of an image's patches, spread evenly over its visits, is centred
+    on a labelled pixel, the classes that occur in the image in turn; the others lie anywhere. A
+    patch never reaches over the border, so one near it is moved inwards.
 
     Args:
         item: The image.
@@ -171,8 +171,8 @@ def pad_to(array: np.ndarray, size: Sequence[int], key: str, *, mirrored: bool) 
     """Pad an image that is smaller than the patch, half on each side.
 
     Image, labels and cost map are mirrored alike, so that the border is a valid example. Mirrored
-    instances would be two objects of one number: there the image is padded with its smallest value, and
-    the labels with background.
+    instances would be two objects of one number: there the image is padded with its smallest value,
+    and the labels with background.
     """
     missing = [max(part - side, 0) for side, part in zip(array.shape[1:], size, strict=True)]
     widths = [(0, 0), *((gap // 2, gap - gap // 2) for gap in missing)]
@@ -196,13 +196,15 @@ def _augment(sample: Sample, transforms: list[Transform], state: np.random.Rando
             raise
         except Exception as error:  # a transform of MONAI or a plugin may raise anything
             text = str(error).strip() or type(error).__name__
-            message = f"sample '{sample.get('id')}': {type(transform).__name__} of data.augment failed: {text}"
+            name = type(transform).__name__
+            message = f"sample '{sample.get('id')}': {name} of data.augment failed: {text}"
             raise DataError(message) from error
     return sample
 
 
 def _materialise(sample: Sample) -> None:
-    # other transforms may write in place or need strides that torch knows: give them a copy of the map
+    # other transforms may write in place or need strides that torch knows: give them a copy of the
+    # map
     for key in _GRIDS:
         if isinstance(sample.get(key), np.ndarray) and sample[key].ndim > 1:
             sample[key] = torch.from_numpy(np.array(sample[key], order="C"))

@@ -1,8 +1,8 @@
 """Where Lightning's fit loop stands, read when a loader is iterated.
 
-Lightning iterates the training loader while it sets up, before a resumed loop has put its counters in
-order, and again at the start of each later epoch. The counters of both moments, and of a checkpoint
-written in mid-epoch, at the end of an epoch or during validation, are read here.
+Lightning iterates the training loader while it sets up, before a resumed loop has put its counters
+in order, and again at the start of each later epoch. The counters of both moments, and of a
+checkpoint written in mid-epoch, at the end of an epoch or during validation, are read here.
 """
 
 from __future__ import annotations

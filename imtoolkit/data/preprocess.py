@@ -1,7 +1,7 @@
 """The deterministic part of the way from a file to the net, and the way back for predictions.
 
-`Preprocessor` is the one place that applies ``data.preprocess``: to training samples before they are
-cached, and to a single image at prediction. What it did to the pixel grid is kept in an `Undo`.
+`Preprocessor` is the one place that applies ``data.preprocess``: to training samples before they
+are cached, and to a single image at prediction. What it did to the pixel grid is kept in an `Undo`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Undo:
         """Bring a prediction to the grid of the file.
 
         Args:
-            prediction: Labels, probabilities or an image on the preprocessed grid, ``(K, [Z,] Y, X)``.
+            prediction: Labels, probabilities or an image on the preprocessed grid, ``(K, [Z,] Y,
+                X)``.
             labels: Take the nearest value instead of interpolating; left out, integers are labels.
 
         Returns:
@@ -100,8 +101,10 @@ class Undo:
         out = plain(sample[IMAGE])
         if tuple(out.shape[1:]) != self.shape:
             message = (
-                f"the prediction of shape {tuple(out.shape[1:])} cannot be brought back to the image's "
-                f"{self.shape}: a step of data.preprocess changes the pixel grid and cannot be undone. "
+                f"the prediction of shape {tuple(out.shape[1:])} cannot be brought back to the "
+                "image's "
+                f"{self.shape}: a step of data.preprocess changes the pixel grid and cannot be "
+                "undone. "
                 "Use one that MONAI can invert, such as pad_to_multiple or resample_spacing"
             )
             raise DataError(message)

@@ -1,8 +1,9 @@
 """Which samples come when: a pure function of seed, epoch and rank, and of where training stands.
 
-`TrainSampler` yields batches of visits, each with its epoch, sample and patch, so that a worker needs to
-know nothing else. It asks where the fit loop stands each time it is iterated: Lightning iterates the
-loader before it has told anyone the epoch, and a resumed run starts in the middle of one.
+`TrainSampler` yields batches of visits, each with its epoch, sample and patch, so that a worker
+needs to know nothing else. It asks where the fit loop stands each time it is iterated: Lightning
+iterates the loader before it has told anyone the epoch, and a resumed run starts in the middle of
+one.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Plan:
         samples: Number of samples at hand.
         visits: Number of visits in an epoch; left out, one for each sample.
         weights: How often each sample is drawn relative to the others; left out, equally often.
-        groups: Number of the group of each sample; groups are visited equally often. Left out, all are one.
+        groups: Number of the group of each sample; groups are visited equally often. Left out, all
+            are one.
         seed: Seed of the order.
     """
 
@@ -71,8 +73,9 @@ class Plan:
     def epoch(self, epoch: int) -> np.ndarray:
         """Return the samples that an epoch visits, in order, ``(len(self),)``.
 
-        With equal weights, successive epochs walk through successive shuffles of all samples, so that a
-        partial epoch visits a part of them at a time and each comes equally often in the end.
+        With equal weights, successive epochs walk through successive shuffles of all samples, so
+        that a partial epoch visits a part of them at a time and each comes equally often in the
+        end.
         """
         start, count = epoch * len(self), len(self)
         if len(self._members) == 1:
@@ -119,11 +122,12 @@ class Plan:
 class TrainSampler(Sampler[list[Visit]]):
     """Yields batches of visits for one rank; give it to a loader as ``batch_sampler``.
 
-    The samples of an epoch are dealt to the ranks in turn, and each is visited for ``per_image`` patches
-    in succession, while its file is warm. ``batch_size`` counts patches: with ``batch_size=8,
-    per_image=4`` a batch holds two samples; where it does not divide, a sample's patches go on in the
-    next batch. The last batch of an epoch may be smaller. All ranks have equally many patches: where the
-    samples do not divide, the first ones of the epoch are visited once more, for other patches.
+    The samples of an epoch are dealt to the ranks in turn, and each is visited for ``per_image``
+    patches in succession, while its file is warm. ``batch_size`` counts patches: with
+    ``batch_size=8, per_image=4`` a batch holds two samples; where it does not divide, a sample's
+    patches go on in the next batch. The last batch of an epoch may be smaller. All ranks have
+    equally many patches: where the samples do not divide, the first ones of the epoch are visited
+    once more, for other patches.
 
     Args:
         plan: The samples of an epoch.
@@ -131,8 +135,8 @@ class TrainSampler(Sampler[list[Visit]]):
         per_image: Patches of each visit.
         rank: This process.
         ranks: Number of processes.
-        position: Tells where training stands: epoch, and batches of it that are done. Left out, each
-            iteration is the next epoch.
+        position: Tells where training stands: epoch, and batches of it that are done. Left out,
+            each iteration is the next epoch.
     """
 
     def __init__(
@@ -180,7 +184,7 @@ class TrainSampler(Sampler[list[Visit]]):
 
 
 class EvalSampler(Sampler[int]):
-    """Yields each sample once, dealt to the ranks in turn; a rank may have fewer than others, or none.
+    """Yields each sample once, dealt to the ranks in turn; a rank may have fewer, or none.
 
     Args:
         samples: Number of samples.

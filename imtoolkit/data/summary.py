@@ -15,7 +15,7 @@ _WARNINGS = 20
 
 
 class Summary:
-    """Counts over samples; it grows with the number of different shapes, not with that of the samples.
+    """Counts over samples; it grows with the number of different shapes, not of samples.
 
     Args:
         manifest: The samples.
@@ -75,7 +75,8 @@ class Summary:
         if len(self.dtypes) > 1:
             table = ", ".join(f"{count} {name}" for name, count in self.dtypes.most_common())
             warnings.append(
-                f"images are stored as different types ({table}): normalise each by its own values, as "
+                f"images are stored as different types ({table}): normalise each by its own "
+                "values, as "
                 "normalize_percentiles does"
             )
         return warnings
@@ -96,7 +97,7 @@ class Summary:
         return tuple(self.labels[label] / total for label in range(classes))
 
     def smaller_than(self, size: tuple[int, ...]) -> tuple[int, list[str]]:
-        """Return how many training images are smaller than a patch somewhere, and some of their ids."""
+        """Return how many training images are smaller than a patch, and some of their ids."""
         small = [
             shape
             for shape in self.shapes
@@ -119,7 +120,8 @@ class Summary:
             for value, count in counter.most_common()
         ]
         return Problem(
-            f"the number of {words} varies: {', '.join(parts)}. All samples must agree: choose with "
+            f"the number of {words} varies: {', '.join(parts)}. All samples must agree: choose "
+            "with "
             f"{where}, or leave the others out",
             where,
         )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def world(module: pl.LightningDataModule | None = None) -> tuple[int, int]:
-    """Return this process's rank and the number of ranks: trainer's, process group's or environment's.
+    """Return rank and number of ranks: the trainer's, process group's or environment's.
 
     Args:
         module: A data module, which knows its trainer once that has started.

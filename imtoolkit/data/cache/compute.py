@@ -66,7 +66,7 @@ def compute(
 
 
 def changes_target(preprocessor: Preprocessor) -> bool:
-    """Tell whether a step of the preprocessing may change labels, which are then checked after it."""
+    """Tell whether a step may change labels, which are then checked after it."""
     return any(
         not isinstance(step, MapTransform) or TARGET in step.keys for step in preprocessor.steps()
     )

@@ -113,7 +113,8 @@ def _whole(target: np.ndarray) -> np.ndarray:
     rounded = np.rint(target)
     if not np.array_equal(rounded, target):
         message = (
-            "after data.preprocess the labels are fractions: a step interpolated them. Use mode: nearest "
+            "after data.preprocess the labels are fractions: a step interpolated them. Use mode: "
+            "nearest "
             "for the target, or leave the target out of the step's keys"
         )
         raise DataError(message)
@@ -124,7 +125,8 @@ def _whole(target: np.ndarray) -> np.ndarray:
 def _check_shape(target: np.ndarray, prepared: Prepared) -> None:
     if target.shape[1:] != tuple(prepared.image.shape[1:]):
         message = (
-            f"after data.preprocess the image has the shape {tuple(prepared.image.shape[1:])} and the "
+            f"after data.preprocess the image has the shape {tuple(prepared.image.shape[1:])} "
+            "and the "
             f"target {target.shape[1:]}: give the step that changes the size both keys, "
             "keys: [image, target]"
         )

@@ -1,7 +1,9 @@
 """The dataset of preprocessed images, on MONAI's `PersistentDataset`.
 
-MONAI's class decides when an item is computed and when it is taken from the cache; what it gets wrong is
-overridden: its key knows neither a changed file nor a changed transform, it loads whole volumes, and its
+MONAI's class decides when an item is computed and when it is taken from the cache; what it gets
+wrong is
+overridden: its key knows neither a changed file nor a changed transform, it loads whole volumes,
+    and its
 `set_data` deletes the folder. Items are opened as memory maps and kept open, few at a time.
 """
 
@@ -33,7 +35,7 @@ _PREFIX: Final = f"{FOREGROUND}/"
 
 @dataclass
 class Item:
-    """One preprocessed image, ready to cut patches from; arrays may be memory maps, never to be written.
+    """One preprocessed image, ready to cut patches from; its arrays may be maps: never write to them.
 
     Attributes:
         grids: ``image``, ``target``, ``weight``: arrays ``(C, [Z,] Y, X)``.
@@ -109,7 +111,7 @@ class CachedDataset(PersistentDataset):  # type: ignore[misc]
         return bytes(self.keys[index]).hex()
 
     def part(self, places: np.ndarray) -> CachedDataset:
-        """Return the samples at these positions as a dataset of their own, with what is in memory."""
+        """Return the samples at these positions as a dataset, with what is in memory."""
         made = CachedDataset(
             self.data.take(places),
             self.preprocessor,
@@ -142,7 +144,7 @@ class CachedDataset(PersistentDataset):  # type: ignore[misc]
         return self.store.make(self.key(index), lambda: self._compute(index), wait=wait)
 
     def touch(self, item: Item, nbytes: int) -> None:
-        """Note that ``nbytes`` of an item are about to be read; close old maps when it becomes too much.
+        """Note that bytes of an item are about to be read; close old maps when it is too much.
 
         What a process maps counts as its memory, although the system can take it back: without this
         bound, a worker would seem to grow with the number and the size of the images.
@@ -174,7 +176,8 @@ class CachedDataset(PersistentDataset):  # type: ignore[misc]
                 found = self.store.open(self.key(index))
             if found is None:
                 message = (
-                    f"the cache file '{self.store.path(self.key(index))}' vanished as it was made; is "
+                    f"the cache file '{self.store.path(self.key(index))}' vanished as it was "
+                    "made; is "
                     "another program cleaning the folder?"
                 )
                 raise DataError(message)
@@ -194,7 +197,8 @@ class CachedDataset(PersistentDataset):  # type: ignore[misc]
         row = self.data.row(index)
         if item_key(self.store.folder.name, row, self.target, self.data.arrays) != self.key(index):
             message = (
-                f"sample '{row['id']}' changed while the run was using it, and its cached copy is gone; "
+                f"sample '{row['id']}' changed while the run was using it, and its cached copy "
+                "is gone; "
                 "start anew, so that the run knows its data"
             )
             raise DataError(message)

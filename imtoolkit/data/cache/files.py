@@ -3,11 +3,13 @@
 Layout, all numbers little-endian::
 
     magic (8) | length of the header (8) | CRC of the header (8) | header, JSON in UTF-8
-    array 0, aligned to a page | array 1 | ... | magic (8) | size of the file (8) | CRC of the header (8)
+    array 0, aligned to a page | array 1 | ... | magic (8) | size of the file (8) | CRC of the
+    header (8)
 
-The header names each array's dtype, shape, offset and CRC-32, and holds the metadata. The trailer is the
-last thing written, so a file that was cut or never finished is recognised by opening it; a flipped bit in
-an array is found by `CacheFile.verify`. Nothing is pickled: reading a file cannot run code.
+The header names each array's dtype, shape, offset and CRC-32, and holds the metadata. The trailer
+is the last thing written, so a file that was cut or never finished is recognised by opening it; a
+flipped bit in an array is found by `CacheFile.verify`. Nothing is pickled: reading a file cannot
+run code.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class TornFileError(Exception):
 
 
 def write_file(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> int:
-    """Write arrays and metadata to ``path`` (which the caller renames) and return the bytes written.
+    """Write arrays and metadata to ``path``, which the caller renames; return the bytes written.
 
     Raises:
         OSError: As the file system does, a full disk included.

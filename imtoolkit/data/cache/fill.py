@@ -1,7 +1,7 @@
 """Making every item before training starts: once, in parallel, with all bad files named at the end.
 
-Processes that share the work (ranks, or several runs on one cache) start at different places and leave
-an item that another one is making for later.
+Processes that share the work (ranks, or several runs on one cache) start at different places and
+leave an item that another one is making for later.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SPAWN_SECONDS: Final = 20.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one sample: its metadata, its problems, or neither when another process has it."""
+    """What became of a sample: metadata, problems, or neither when another process has it."""
 
     index: int
     meta: dict[str, Any] | None = None
@@ -76,7 +76,8 @@ def fill(
     Args:
         images: The samples.
         seen: Called with the position and the metadata of each sample.
-        workers: Processes to use; left out, as many as there are cores if that is worth their start.
+        workers: Processes to use; left out, as many as there are cores if that is worth their
+            start.
         rank: This process, of ``ranks`` that share the work.
         ranks: Processes that share the work.
         label: What the progress bar says.
@@ -161,12 +162,12 @@ def _in_parallel(attempts: Attempts, order: Sequence[int], workers: int) -> Iter
         batch_size=None,
         sampler=list(order),
         num_workers=min(workers, len(order)),
-        collate_fn=_as_it_is,  # type: ignore[arg-type],
+        collate_fn=_as_it_is,
     )
     yield from loader
 
 
-def _as_it_is(outcome: Outcome) -> Outcome:
+def _as_it_is(outcome: Any) -> Any:
     return outcome
 
 

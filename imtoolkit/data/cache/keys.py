@@ -1,8 +1,9 @@
-"""When a cached item may be used: the recipe that all items of a data set share, and each item's key.
+"""When a cached item may be used: the recipe of a data set, and the key of each item.
 
 A key is a hash over everything that the item is made of: the files of the row and their content's
 signature, how they are read, the preprocessing, the versions of the packages that do it, and the
-source of everything that no package version covers. Split, group and other columns have no part in it.
+source of everything that no package version covers. Split, group and other columns have no part in
+it.
 """
 
 from __future__ import annotations
@@ -30,30 +31,14 @@ from imtoolkit.data.fingerprint import array_signature, file_signature
 from imtoolkit.data.loading import cells
 from imtoolkit.data.references import parse
 
-_PACKAGES: Final = [
-    "monai",
-    "numpy",
-    "torch",
-    "scipy",
-    "scikit-image",
-    "nibabel",
-    "tifffile",
-    "imagecodecs",
-    "bioio",
-    "bioio-ome-tiff",
-    "bioio-ome-zarr",
-    "bioio-tifffile",
-    "bioio-imageio",
-    "bioio-czi",
-    "bioio-nd2",
-    "bioio-lif",
-    "pydicom",
-    "h5py",
-    "zarr",
-]
+_PACKAGES: Final = (
+    *("monai", "numpy", "torch", "scipy", "scikit-image", "nibabel", "pydicom", "h5py", "zarr"),
+    *("tifffile", "imagecodecs", "bioio", "bioio-ome-tiff", "bioio-ome-zarr", "bioio-tifffile"),
+    *("bioio-imageio", "bioio-czi", "bioio-nd2", "bioio-lif"),
+)
 """Packages whose version changes what a file becomes."""
 _OWN: Final = ("imtoolkit.io", "imtoolkit.data")
-"""Our own rooms that read and preprocess: their source counts, since it changes between releases."""
+"""Our own rooms that read and preprocess: their source counts, whatever the release says."""
 KEY_BYTES: Final = 16
 
 
@@ -193,14 +178,15 @@ def _source_of(found: Any) -> str:
         return _digest(inspect.getsource(found).encode(), KEY_BYTES)
     except (OSError, TypeError) as error:
         message = (
-            f"the source of '{found.__qualname__}' cannot be read, so the cache could not tell when it "
+            f"the source of '{found.__qualname__}' cannot be read, so the cache could not tell "
+            "when it "
             "changes. Put it into a file, or set data.cache.kind: none"
         )
         raise ComponentError(message) from error
 
 
 def _module_files(module: ModuleType, file: Path) -> list[Path]:
-    """Return the files whose change may change a component: its module, or the whole of its package."""
+    """Return the files whose change may change a component: its module, or its whole package."""
     root = module.__name__.partition(".")[0]
     if module.__name__.startswith(f"{plugin_modules.__name__}."):
         # plugin files may import each other

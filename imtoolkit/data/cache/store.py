@@ -1,7 +1,7 @@
 """The folder of the cache: where an item lies, who may write it, and who is using it.
 
-An item is written by one process at a time under a file lock, beside its place, and renamed there, so
-a reader meets a whole file or none. Runs that use a folder hold a lease on it: a lock that the
+An item is written by one process at a time under a file lock, beside its place, and renamed there,
+so a reader meets a whole file or none. Runs that use a folder hold a lease on it: a lock that the
 operating system drops when the process ends, however it ends, and that `clear` respects.
 """
 
@@ -128,7 +128,8 @@ class CacheStore:
 
     @contextlib.contextmanager
     def _locked(self, key: str, *, wait: bool) -> Iterator[None]:
-        # stripes instead of a lock file for each item: lock files may not be deleted while others wait on them
+        # stripes instead of a lock file for each item: lock files may not be deleted while others
+        # wait on them
         stripe = int(key[:8], 16) % _STRIPES
         path = self.root / "locks" / f"{stripe:04d}.lock"
         with self._explained(0):
@@ -164,7 +165,8 @@ def explain_os_error(error: OSError, root: Path, needed: int) -> str:
         with contextlib.suppress(OSError):
             free = _megabytes(shutil.disk_usage(root).free)
         return (
-            f"the disk is full: the cache folder '{root}' needs {_megabytes(needed)} more for the next "
+            f"the disk is full: the cache folder '{root}' needs {_megabytes(needed)} more for "
+            "the next "
             f"image, free are {free}. Nothing half-written was left. Make room, for example with "
             f"'imtoolkit cache clear'. {remedy}"
         )

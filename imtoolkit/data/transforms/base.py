@@ -12,7 +12,7 @@ from monai.transforms import MapTransform, RandomizableTransform
 
 from imtoolkit.core.batch import IMAGE, TARGET, WEIGHT
 
-Sample = dict[Hashable, Any]
+Sample = dict[Any, Any]
 Array = Any
 """A numpy array or a torch tensor, ``(C, [Z,] Y, X)``."""
 
@@ -40,7 +40,7 @@ def plain(array: Array) -> torch.Tensor:
 
 
 def like(values: torch.Tensor, origin: Array) -> torch.Tensor:
-    """Give new values the metadata (affine, applied transforms) of the array that they come from."""
+    """Give new values the metadata (affine, applied transforms) of what they come from."""
     if not isinstance(origin, MetaTensor):
         return values
     out: torch.Tensor = MetaTensor(values).copy_meta_from(origin)
@@ -84,7 +84,7 @@ class RandomSampleTransform(RandomizableTransform, MapTransform):  # type: ignor
     """
 
     views = False
-    """Whether `change` returns views of numpy arrays, so that the sample need not be copied before."""
+    """Whether it makes views of numpy arrays, so that the sample need not be copied before."""
 
     def __init__(self, prob: float = 1.0) -> None:
         if not 0 <= prob <= 1:

@@ -1,7 +1,7 @@
 """From the components of a config to transforms, checked for where they stand.
 
-``preprocess`` is computed once and cached, so nothing random may stand there. ``augment`` draws all its
-random numbers from one shared state, which is re-seeded for each patch.
+``preprocess`` is computed once and cached, so nothing random may stand there. ``augment`` draws all
+its random numbers from one shared state, which is re-seeded for each patch.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class FunctionTransform(Transform):  # type: ignore[misc]
         params: Its parameters.
     """
 
-    def __init__(self, function: Callable[..., Sample], params: Mapping[str, Any]) -> None:
+    def __init__(self, function: Callable[..., Any], params: Mapping[str, Any]) -> None:
         self.function, self.params = function, dict(params)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
         """Return what the function makes of a copy of the sample's dict."""
-        out = self.function(dict(data), **self.params)
+        out: Any = self.function(dict(data), **self.params)
         if not isinstance(out, dict):
             message = (
                 f"transform '{self.function.__name__}' returned {type(out).__name__}; expected the "

@@ -1,4 +1,4 @@
-"""Deterministic changes of the pixel grid; each can be undone, so that predictions fit the input."""
+"""Deterministic changes of the pixel grid; each can be undone for predictions."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class _GridTransform(MapTransform, InvertibleTransform):  # type: ignore[misc]
 class PadToMultiple(_GridTransform):
     """Pad every axis at its end and beginning until it is a multiple of a number.
 
-    A net that halves the image four times needs multiples of 16. Image, target and cost map are mirrored
-    alike, so the padded border is a valid example; predictions are cut back.
+    A net that halves the image four times needs multiples of 16. Image, target and cost map are
+    mirrored alike, so the padded border is a valid example; predictions are cut back.
 
     Args:
         multiple: One number, or one for each axis ``[Z,] Y, X``.
@@ -112,14 +112,16 @@ class ResampleSpacing(_GridTransform):
         dims = data[IMAGE].ndim - 1
         if len(self.spacing) != dims:
             message = (
-                f"resample_spacing: got {len(self.spacing)} sizes {list(self.spacing)} for an image of "
+                f"resample_spacing: got {len(self.spacing)} sizes {list(self.spacing)} for an "
+                "image of "
                 f"{dims} dimensions; give one for each axis"
             )
             raise DataError(message)
         known = data.get(SPACING)
         if known is None or bool(torch.isnan(torch.as_tensor(known)).any()):
             message = (
-                "resample_spacing needs the pixel size, which the image file does not tell. Write it "
+                "resample_spacing needs the pixel size, which the image file does not tell. "
+                "Write it "
                 "into the files, or leave resample_spacing out"
             )
             raise DataError(message)

@@ -1,4 +1,4 @@
-"""Deterministic changes of an image's values: normalisations that suit microscopy and medical images."""
+"""Normalisations of an image's values that suit microscopy and medical images."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class NormalizeZscore(ImageTransform):
 
     Args:
         channel_wise: Use mean and deviation of each channel; otherwise those of all together.
-        nonzero: Take mean and deviation over the pixels that are not 0, and change only those (MRI with
-            a masked background).
+        nonzero: Take mean and deviation over the pixels that are not 0, and change only those (MRI
+            with a masked background).
         keys: What is normalised.
 
     Example:
@@ -133,9 +133,10 @@ class NormalizeRange(ImageTransform):
 class NormalizeCenterSlice(ImageTransform):
     """Normalise a stack by the slices in focus.
 
-    A microscope's stack has out-of-focus slices above and below, which shift percentiles of the whole.
-    The slice of the largest contrast (standard deviation) is taken as the centre, and two percentiles of
-    the slices around it are mapped to 0 and 1; values are cut there. A 2D image is its own centre.
+    A microscope's stack has out-of-focus slices above and below, which shift percentiles of the
+    whole. The slice of the largest contrast (standard deviation) is taken as the centre, and two
+    percentiles of the slices around it are mapped to 0 and 1; values are cut there. A 2D image is
+    its own centre.
 
     Args:
         slices: Slices around the centre that count.
@@ -189,6 +190,7 @@ def _stretch(
     image: torch.Tensor, low: torch.Tensor, high: torch.Tensor, *, clip: bool
 ) -> torch.Tensor:
     out = (image - low) / (high - low).clamp(min=_TINY)
-    # where the range is empty there is nothing to stretch, and dividing would blow up rounding errors
+    # where the range is empty there is nothing to stretch, and dividing would blow up rounding
+    # errors
     out = torch.where(high - low > _TINY, out, torch.zeros_like(out))
     return out.clamp(0, 1) if clip else out

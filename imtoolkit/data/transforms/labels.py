@@ -14,7 +14,7 @@ from imtoolkit.data.transforms.base import Sample, like, plain
 
 
 class BinarizeTarget(MapTransform):  # type: ignore[misc]
-    """Make every label above a threshold 1 and the others 0: instances or masks of 255 become a class.
+    """Make every label above a threshold 1 and the others 0: objects or 255 become a class.
 
     Args:
         threshold: Largest value that counts as background.

@@ -81,7 +81,8 @@ class RandomAffine(RandomSampleTransform):
         scale: Largest relative change of size: 0.1 is 0.9 to 1.1.
         shift: Largest shift as a fraction of the size.
         prob: How often it is done.
-        padding: What lies outside: ``reflection``, ``border`` or ``zeros``. The cost map becomes 0 there if zeros.
+        padding: What lies outside: ``reflection``, ``border`` or ``zeros``. The cost map becomes 0
+            there if zeros.
     """
 
     def __init__(
@@ -134,7 +135,8 @@ def _affine_matrix(
     height, width = shape[-2:]
     matrix = np.zeros((dims, dims + 1))
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
-    # coordinates run from -1 to 1 along each side, so a turn of a rectangle needs the ratio of its sides
+    # coordinates run from -1 to 1 along each side, so a turn of a rectangle needs the ratio of its
+    # sides
     matrix[0, :2] = cos, -sin * height / width
     matrix[1, :2] = sin * width / height, cos
     if dims == 3:

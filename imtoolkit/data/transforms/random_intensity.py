@@ -15,7 +15,8 @@ class GaussianNoise(RandomSampleTransform):
     """Add normal noise.
 
     Args:
-        std: Largest standard deviation, in the units of the normalised image; drawn between 0 and this.
+        std: Largest standard deviation, in the units of the normalised image; drawn between 0 and
+            this.
         prob: How often noise is added.
     """
 

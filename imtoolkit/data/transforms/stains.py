@@ -22,7 +22,8 @@ class StainSeparation(ImageTransform):
     """Turn an RGB image of stained tissue into the amount of each stain (optical density).
 
     Args:
-        stains: Stains to keep, in this order: ``hematoxylin``, ``eosin``, ``dab``. Two or three of them.
+        stains: Stains to keep, in this order: ``hematoxylin``, ``eosin``, ``dab``. Two or three of
+            them.
         white: Value of unstained glass in the image, 255 for 8-bit images, 1.0 for normalised ones.
 
     Example:
