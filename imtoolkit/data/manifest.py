@@ -46,7 +46,10 @@ def build_manifest(
     manifest = list_sources(config, target)
     fixed = [name for name, source in config.sources.items() if source.role is not Role.all]
     if drawn is not None:
-        return apply_splits(with_groups(manifest, config.split.group_by, fixed), drawn)
+        # samples that split.file leaves out are listed, but were never written
+        excluding = config.split.file is not None
+        manifest = with_groups(manifest, config.split.group_by, fixed)
+        return apply_splits(manifest, drawn, allow_new=excluding)
     return draw_splits(manifest, config.split, seed, fixed)
 
 

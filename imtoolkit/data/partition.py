@@ -122,7 +122,8 @@ def _draw_whole(counts: Ints, order: Ints, number: int, moves: int = 500) -> Int
     rest = np.append(wanted, number)
     inside = np.zeros(len(counts), dtype=bool)
     for unit in order.tolist():
-        if _cost(rest - vectors[unit], weights) < _cost(rest, weights):
+        # no stratum may overshoot by more than half of what the unit brings
+        if (vectors[unit] / 2 <= np.maximum(rest, 0)).all():
             inside[unit] = True
             rest = rest - vectors[unit]
     for _ in range(moves):

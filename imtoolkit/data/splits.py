@@ -7,9 +7,6 @@ the split itself) `naive`, `test` and `val` are drawn in that order.
 
 from __future__ import annotations
 
-import csv
-import io
-import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,23 +18,18 @@ from numpy.typing import NDArray
 
 from imtoolkit.config.sections import SplitConfig
 from imtoolkit.core.errors import DataError, Problem, did_you_mean, listed
-from imtoolkit.core.files import write_text
 from imtoolkit.data.partition import deal, draw, drawing_order
 from imtoolkit.data.references import files_of
-from imtoolkit.data.sources.base import absolute, shortened, split_name
-from imtoolkit.data.sources.csv import read_csv, texts_of
-from imtoolkit.data.sources.listing import nearest_existing
-from imtoolkit.data.table import Manifest
+from imtoolkit.data.sources.base import absolute, shortened
+from imtoolkit.data.splits_file import apply_splits, splits_by_file, write_splits
+from imtoolkit.data.table import SPLITS, Manifest
 
-log = logging.getLogger(__name__)
+__all__ = ["apply_splits", "draw_splits", "with_groups", "write_splits"]
 
 PARENT: Final = "parent"
 """The folder of an image, as a value of ``group_by`` and ``stratify_by``."""
 BINS: Final = 5
 """Quantiles into which a column of measured numbers is cut before it stratifies."""
-LEFT_OUT: Final = "exclude"
-"""Value in the file of ``split.file`` that leaves a sample out."""
-
 Bools = NDArray[np.bool_]
 
 
@@ -62,7 +54,9 @@ def draw_splits(
     _check(config)
     manifest = with_groups(manifest, config.group_by, fixed)
     if config.file is not None:
-        return _by_file(manifest, absolute(config.file), fixed)
+        manifest = splits_by_file(manifest, absolute(config.file), fixed)
+        _Units(manifest, SplitConfig(val=0), 0, manifest.column("dataset"))  # refuses torn groups
+        return manifest
     units = _Units(manifest, config, seed if config.seed is None else config.seed, fixed)
     return manifest.with_column("split", pa.array(units.draw(), pa.string()))
 
@@ -80,70 +74,21 @@ def with_groups(manifest: Manifest, group_by: str | None, fixed: Collection[str]
     )
 
 
-def write_splits(manifest: Manifest, path: Path) -> None:
-    """Write id, data set, group and split of every sample as CSV, atomically."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = ("id", "dataset", "group", "split")
-    writer.writerow(names)
-    writer.writerows(zip(*(manifest.column(name) for name in names), strict=True))
-    write_text(path, text.getvalue())
-
-
-def apply_splits(manifest: Manifest, path: Path, *, allow_new: bool = False) -> Manifest:
-    """Take the splits that `write_splits` wrote.
-
-    Args:
-        manifest: The samples as they are now.
-        path: The file of a run.
-        allow_new: Leave samples out that came later, with a warning, instead of refusing them.
-
-    Raises:
-        DataError: If samples are gone, are new, or changed their group since.
-    """
-    table = _read_splits(path, ["id", "dataset", "group", "split"])
-    drawn = dict(
-        zip(
-            texts_of(table, "id"),
-            zip(texts_of(table, "split"), texts_of(table, "group"), strict=True),
-            strict=True,
-        )
-    )
-    ids, groups = manifest.column("id"), manifest.column("group")
-    known = set(ids)
-    gone = sorted(name for name in drawn if name and name not in known)
-    new = [name for name in ids if name not in drawn]
-    moved = [
-        name
-        for name, group in zip(ids, groups, strict=True)
-        if name in drawn and drawn[name][1] != group
-    ]
-    problems = [_changed(gone, "are gone since the splits were drawn", "Put them back")]
-    if new and allow_new:
-        log.warning("%d samples are newer than '%s' and are left out", len(new), path)
-        manifest = manifest.filter(np.isin(ids, new, invert=True))
-    else:
-        problems.append(_changed(new, "are new since the splits were drawn", "Remove them"))
-    problems.append(_changed(moved, "changed their group", "Restore the table"))
-    if any(problems):
-        raise DataError([Problem(problem, file=str(path)) for problem in problems if problem])
-    splits = [drawn[name][0] for name in manifest.column("id")]
-    return manifest.with_column("split", pa.array(splits, pa.string()))
-
-
 class _Units:
     """Samples bundled to units that never part: groups, and single samples without one."""
 
     def __init__(
         self, manifest: Manifest, config: SplitConfig, seed: int, fixed: Collection[str]
     ) -> None:
-        self.manifest, self.config, self.fixed = manifest, config, set(fixed)
-        self.datasets = np.array(manifest.column("dataset"), dtype=object)
-        self.given = np.array(manifest.column("split"), dtype=object)
+        self.config = config
+        self.datasets, names_of = _encoded(manifest.table.column("dataset"))
+        self.is_fixed = np.array([name in set(fixed) for name in names_of])
+        # the split that a role or a source gave as a number, -1 for none
+        self.given = _codes(manifest)
         if config.folds is not None:
             # cross-validation deals out what a source gave for validation as well
-            pooled = (self.given == "val") & ~np.isin(self.datasets, list(self.fixed))
-            self.given[pooled] = "train"
+            pooled = (self.given == SPLITS.index("val")) & ~self.is_fixed[self.datasets]
+            self.given[pooled] = SPLITS.index("train")
         groups = manifest.table.column("group")
         self.has_groups = groups.null_count < len(manifest)
         names = pc.if_else(
@@ -151,9 +96,7 @@ class _Units:
             pc.binary_join_element_wise("id", manifest.table.column("id"), ":"),
             pc.binary_join_element_wise("group", groups, ":"),
         )
-        encoded = pa.array(names.to_pylist()).dictionary_encode()
-        self.names: list[str] = encoded.dictionary.to_pylist()
-        self.unit = np.asarray(encoded.indices)
+        self.unit, self.names = _encoded(names)
         self.is_group = np.array([name.startswith("group:") for name in self.names])
         self.order = drawing_order(self.names, seed)
         self.counts = self._counts(_strata(manifest, config, fixed))
@@ -220,44 +163,41 @@ class _Units:
 
     def _may_take(self, name: str) -> Bools:
         """Return for each unit whether all its samples may go to a split."""
-        barred = np.isin(self.datasets, list(self.fixed))
-        for dataset in set(self.datasets) - self.fixed:
-            of_set = self.datasets == dataset
-            if (self.given[of_set] == name).any():
-                barred |= of_set  # the source gives this split itself
-        free: Bools = np.bincount(self.unit, weights=barred, minlength=len(self.names)) == 0
-        return free
+        barred = self.is_fixed.copy()
+        # what a source gives itself is not drawn from it
+        barred[self.datasets[self.given == SPLITS.index(name)]] = True
+        return ~self._any(barred[self.datasets])
 
     def _decided(self) -> list[str | None]:
         """Return the split of each unit that a role or a source decides, ``None`` elsewhere."""
-        found: list[set[str]] = [set() for _ in self.names]
-        for unit, split in zip(self.unit.tolist(), self.given.tolist(), strict=True):
-            if split is not None:
-                found[unit].add(split)
+        holds = np.array([self._any(self.given == code) for code in range(len(SPLITS))])
         torn = [
-            Problem(f"{name.removeprefix('group:')!r} is in {' and '.join(sorted(splits))}")
-            for name, splits in zip(self.names, found, strict=True)
-            if len(splits) > 1
+            Problem(f"'{self.names[unit].partition(':')[2]}' is in {_words(holds[:, unit])}")
+            for unit in np.flatnonzero(holds.sum(axis=0) > 1).tolist()
         ]
         if torn:
-            remedy = Problem(
-                "Two splits must not share a group. Change the roles, the column 'split' or "
-                "split.group_by"
+            remedy = (
+                "Two splits must not share a group. "
+                "Change the roles, the column 'split' or split.group_by"
             )
-            raise DataError([Problem("groups are torn apart:"), *shortened(torn), remedy])
-        by_role = np.isin(self.datasets, list(self.fixed))
-        firm = np.bincount(self.unit, weights=by_role, minlength=len(self.names)) > 0
-        return [
-            next(iter(splits)) if splits and (splits != {"train"} or firm[at]) else None
-            for at, splits in enumerate(found)
-        ]
+            raise DataError([Problem("groups are torn apart:"), *shortened(torn), Problem(remedy)])
+        # training samples that a source gives are what the other splits are drawn from
+        soft = holds[SPLITS.index("train")] & ~self._any(self.is_fixed[self.datasets])
+        codes = np.where(holds.any(axis=0) & ~soft, holds.argmax(axis=0), -1)
+        return [None if code < 0 else SPLITS[code] for code in codes.tolist()]
+
+    def _any(self, samples: Bools) -> Bools:
+        """Return for each unit whether something is true of any of its samples."""
+        found = np.zeros(len(self.names), dtype=bool)
+        found[self.unit[samples]] = True
+        return found
 
     def _counts(self, strata: list[Any]) -> NDArray[np.int64]:
-        encoded = pa.array(strata, pa.string()).dictionary_encode()
-        columns = np.asarray(encoded.indices)
-        counts = np.zeros((len(self.names), len(encoded.dictionary)), dtype=np.int64)
+        columns, values = _encoded(pa.array(strata, pa.string()))
+        counts = np.zeros((len(self.names), len(values)), dtype=np.int64)
         np.add.at(counts, (self.unit, columns), 1)
-        return counts[:, np.argsort(encoded.dictionary.to_pylist())]
+        # strata in the order of their names, whatever the order of the rows
+        return counts[:, np.argsort(values)]
 
     def _require_training(self, open_units: Bools) -> None:
         if "train" in self.split or not open_units.any():
@@ -279,6 +219,22 @@ class _Units:
             "Give more images, ask for less, or name a source for each use with 'role'"
         )
         raise DataError(message)
+
+
+def _encoded(column: Any) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the number of each value, and the values by their number."""
+    values = pc.unique(column).to_pylist()
+    numbers = pc.index_in(column, value_set=pa.array(values, pa.string()))
+    return np.asarray(numbers).astype(np.int64), values
+
+
+def _codes(manifest: Manifest) -> NDArray[np.int64]:
+    numbers = pc.index_in(manifest.table.column("split"), value_set=pa.array(SPLITS, pa.string()))
+    return np.asarray(pc.fill_null(numbers, -1)).astype(np.int64)
+
+
+def _words(holds: Bools) -> str:
+    return " and ".join(name for name, held in zip(SPLITS, holds, strict=True) if held)
 
 
 def _check(config: SplitConfig) -> None:
@@ -376,77 +332,3 @@ def _binned(manifest: Manifest, name: str, values: list[str | None]) -> Sequence
         )
         raise DataError(message)
     return values
-
-
-def _by_file(manifest: Manifest, path: Path, fixed: Collection[str]) -> Manifest:
-    """Take the splits of the samples without a role from a table with ``id`` or ``group``."""
-    table = _read_splits(path, ["id", "group", "split"])
-    key = "id" if "id" in table.column_names else "group"
-    words = texts_of(table, "split")
-    unknown = sorted(
-        {str(word) for word in words if word != LEFT_OUT and split_name(word or "") is None}
-    )
-    if unknown:
-        message = (
-            f"'{path}': unknown splits {listed(unknown)}, expected train, val, test, naive or "
-            f"{LEFT_OUT}"
-        )
-        raise DataError(message)
-    table_splits = {
-        name: word if word == LEFT_OUT else split_name(word or "")
-        for name, word in zip(texts_of(table, key), words, strict=True)
-    }
-    splits = _looked_up(manifest, table_splits, key, path, fixed)
-    manifest = manifest.with_column("split", pa.array(splits, pa.string()))
-    manifest = manifest.filter(np.array([split != LEFT_OUT for split in splits]))
-    _Units(manifest, SplitConfig(val=0), 0, set(manifest.column("dataset")))  # refuses torn groups
-    return manifest
-
-
-def _looked_up(
-    manifest: Manifest,
-    table: dict[str | None, str | None],
-    key: str,
-    path: Path,
-    fixed: Collection[str],
-) -> list[str | None]:
-    splits: list[str | None] = []
-    missing: list[str] = []
-    rows = zip(*(manifest.column(name) for name in ("id", key, "dataset", "split")), strict=True)
-    for name, value, dataset, given in rows:
-        if dataset in fixed:
-            splits.append(given)
-            continue
-        if value not in table:
-            missing.append(name)
-        splits.append(table.get(value))
-    if missing:
-        problems = [Problem(f"sample '{name}' has no split", file=str(path)) for name in missing]
-        remedy = (
-            f"Add a line for each of them, by '{key}'; '{LEFT_OUT}' as the split leaves one out"
-        )
-        raise DataError([*shortened(problems), Problem(remedy)])
-    extra = set(table) - set(manifest.column(key))
-    if extra:
-        log.warning("'%s' has splits for %d %ss that are not in the data", path, len(extra), key)
-    return splits
-
-
-def _read_splits(path: Path, names: Sequence[str]) -> Any:
-    if not path.is_file():
-        message = f"splits file '{path}' does not exist. {nearest_existing(path)}"
-        raise DataError(message)
-    table = read_csv(path, names)
-    if "split" not in table.column_names or not {"id", "group"} & set(table.column_names):
-        message = (
-            f"'{path}' needs the columns 'id' (or 'group') and 'split', but has "
-            f"{listed(table.column_names)}"
-        )
-        raise DataError(message)
-    return table
-
-
-def _changed(names: Sequence[str], what: str, remedy: str) -> str:
-    if not names:
-        return ""
-    return f"{len(names)} samples {what}: {listed(list(names))}. {remedy}, or start a new run"
