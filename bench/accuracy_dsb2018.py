@@ -35,7 +35,7 @@ def main() -> None:
     )
     root = data_root() / "dsb2018_fluo"
     overrides = {
-        "data.sources.train.source.params.root": str(root / "train"),
+        "data.sources.main.source.params.root": str(root / "train"),
         "data.sources.test.source.params.root": str(root / "test"),
         "trainer.max_time": limit(options.minutes),
         "seed": options.seed,
