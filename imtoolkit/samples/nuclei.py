@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .drawing import Blob, Drawn, Floats, Rng, camera, draw_blob, largest_part, smooth_noise
+from .drawing import (
+    Blob,
+    Drawn,
+    Floats,
+    Rng,
+    camera,
+    draw_blob,
+    largest_part,
+    pixel_grid,
+    smooth_noise,
+)
 
 SMALLEST = 12
 """A nucleus of fewer visible pixels, such as one cut by the border, is not drawn."""
@@ -33,6 +43,7 @@ class Culture:
         spots: Contrast of the bright chromocentres.
         haze: Light from out of focus, relative to the light in focus.
         background: Even background, relative to a nucleus.
+        glow: Brightness of a broad glow on one side, as of something bright out of focus.
         photons: Expected photons in a pixel of a nucleus of mean brightness.
         read_noise: Standard deviation of the read noise in electrons.
         psf: Blur of the optics in micrometres, standard deviation in the plane.
@@ -47,6 +58,7 @@ class Culture:
     spots: float
     haze: float
     background: float
+    glow: float
     photons: float
     read_noise: float
     psf: float
@@ -66,6 +78,7 @@ def draw_culture(rng: Rng, dims: int) -> Culture:
         spots=float(rng.choice([0.0, rng.uniform(0.1, 0.5)])),
         haze=float(rng.uniform(0.02, 0.15)),
         background=float(rng.uniform(0.02, 0.12)),
+        glow=float(rng.uniform(0.1, 0.5) if rng.random() < 0.2 else 0.0),
         photons=float(np.exp(rng.uniform(np.log(60), np.log(900)))),
         read_noise=float(rng.uniform(1.5, 4.0)),
         psf=float(rng.uniform(0.25, 0.5)),
@@ -195,9 +208,20 @@ def _through_optics(rng: Rng, light: Floats, culture: Culture) -> Floats:
     uneven = 1 + 0.35 * smooth_noise(rng, light.shape, np.asarray(light.shape) / 2)
     dust = 0.12 * smooth_noise(rng, light.shape, 3 * culture.radius / steps)
     background = culture.background * np.clip(uneven + dust, 0.1, None)
+    background += culture.glow * _glow(rng, light.shape)
     lit = 1 + 0.08 * smooth_noise(rng, light.shape, np.asarray(light.shape) / 2)
     photons: Floats = culture.photons * (sharp + culture.haze * haze + background) * lit
     return np.maximum(photons, 0)
+
+
+def _glow(rng: Rng, shape: tuple[int, ...]) -> Floats:
+    """Return a broad spot of light, brightest at some place of the plane."""
+    plane = np.asarray(shape[-2:], dtype=float)
+    centre = rng.uniform(-0.2, 1.2, 2) * plane
+    away = pixel_grid([0, 0], shape[-2:], [1.0, 1.0]) - centre.reshape(2, 1, 1)
+    width = rng.uniform(0.3, 0.6) * plane.max()
+    spot: Floats = np.exp(-(away**2).sum(axis=0) / width**2)
+    return np.broadcast_to(spot, shape)
 
 
 def _axial(dims: int, value: float) -> Floats:
