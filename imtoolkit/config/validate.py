@@ -137,7 +137,7 @@ def _unknown_category(node: Node) -> Problem:
     names = listed(list(CATEGORIES))
     if "category" not in node.value:
         return node.place.problem(f"the key 'category' is missing; it says what is learnt: {names}")
-    category = node.value["category"]
+    category: Node = node.value["category"]
     if not isinstance(category.value, str):
         return category.place.problem(f"expects a text, got {got(category.plain())}")
     hint = did_you_mean(category.value, CATEGORIES)

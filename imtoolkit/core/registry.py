@@ -236,8 +236,8 @@ def _build_nested(outer: str, parameter: str, value: Any) -> Any:
 def _lookup(kind: Kind, name: str) -> Any:
     table = builtins_of(kind.name)
     if name in table:
-        module, _, attribute = table[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        path, _, attribute = table[name].partition(":")
+        return getattr(importlib.import_module(path), attribute)
     if "." in name:
         return _from_path(kind, name)
     for module in (*plugins(), *map(importlib.import_module, kind.namespaces)):
@@ -245,7 +245,10 @@ def _lookup(kind: Kind, name: str) -> Any:
         if found is not None and not name.startswith("_"):
             return found
     spaces = map(importlib.import_module, kind.namespaces)
-    known = [*table, *(key for space in spaces for key in dir(space))]
+    known = [
+        *table,
+        *(key for space in spaces for key, item in vars(space).items() if callable(item)),
+    ]
     message = (
         f"unknown {kind.name} '{name}'.{did_you_mean(name, known)} "
         f"List them with: imtoolkit components {kind.name}"
