@@ -201,15 +201,15 @@ def test_a_glob_that_finds_nothing_tells_which_suffixes_are_there(tmp_path: Path
     make(tmp_path, "images/a.png", "images/b.png", "images/c.ome.tif")
     with pytest.raises(DataError, match=r"'images/\*.jpg'.*2 \.png, 1 \.ome\.tif"):
         FolderSource(str(tmp_path), "images/*.jpg").samples()
-    with pytest.raises(DataError, match="folder '.*imges' does not exist.*Did you mean 'images'"):
+    with pytest.raises(DataError, match=r"folder '.*imges' does not exist.*Did you mean 'images'"):
         FolderSource(str(tmp_path), "imges/*.png").samples()
-    with pytest.raises(DataError, match="target glob 'labels/.*the folders 'images'"):
+    with pytest.raises(DataError, match=r"target glob 'labels/.*the folders 'images'"):
         FolderSource(str(tmp_path), "images/*", "labels/*").samples()
 
 
 def test_an_unknown_layout_asks_for_globs(tmp_path: Path) -> None:
     make(tmp_path, "alpha/a.tif", "beta/a.tif")
-    with pytest.raises(DataError, match="the folders 'alpha', 'beta'.*Say where they are"):
+    with pytest.raises(DataError, match=r"the folders 'alpha', 'beta'.*Say where they are"):
         FolderSource(str(tmp_path)).samples()
 
 

@@ -1,4 +1,4 @@
-"""Sources that are listed in a file: csv, datalist, nnunet, npz; and arrays, classes, unpaired sets."""
+"""Sources listed in a file: csv, datalist, nnunet, npz; and arrays, classes, unpaired sets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from imtoolkit.data.sources.base import Source
 from imtoolkit.data.sources.class_folders import ClassFoldersSource
 from imtoolkit.data.sources.csv import CsvSource
 from imtoolkit.data.sources.datalist import DatalistSource
-from imtoolkit.data.sources.npz import NpzSource
 from imtoolkit.data.sources.nnunet import NnunetSource
+from imtoolkit.data.sources.npz import NpzSource
 from imtoolkit.data.sources.unpaired import UnpairedSource
 
 
@@ -134,7 +134,7 @@ def test_csv_tells_what_is_wrong_with_a_table(tmp_path: Path, text: str, message
 
 def test_csv_that_is_missing_names_its_neighbour(tmp_path: Path) -> None:
     table(tmp_path, "image\n", "samples.csv")
-    with pytest.raises(DataError, match="Did you mean 'samples.csv'"):
+    with pytest.raises(DataError, match=r"Did you mean 'samples.csv'"):
         CsvSource(str(tmp_path / "sample.csv")).samples()
 
 
@@ -369,7 +369,7 @@ def test_class_folders_below_train_and_val_decide_the_split(tmp_path: Path) -> N
 def test_class_folders_can_be_chosen_and_must_hold_images(tmp_path: Path) -> None:
     make(tmp_path, "cat/1.png", "dog/2.png", "empty/notes.txt")
     assert len(ClassFoldersSource(str(tmp_path), classes=["cat"]).samples()) == 1
-    with pytest.raises(DataError, match="no images of class 'empty'.*1 .txt"):
+    with pytest.raises(DataError, match=r"no images of class 'empty'.*1 .txt"):
         ClassFoldersSource(str(tmp_path)).samples()
     with pytest.raises(DataError, match="no folder for the classes 'cow'"):
         ClassFoldersSource(str(tmp_path), classes=["cat", "cow"]).samples()
@@ -386,7 +386,7 @@ def test_unpaired_sets_are_rows_of_two_domains(tmp_path: Path) -> None:
 
 def test_unpaired_needs_both_sets(tmp_path: Path) -> None:
     make(tmp_path, "trainA/1.png", "other/1.png")
-    with pytest.raises(DataError, match="no folders trainA and trainB.*other, trainA"):
+    with pytest.raises(DataError, match=r"no folders trainA and trainB.*other, trainA"):
         UnpairedSource(str(tmp_path)).samples()
     with pytest.raises(DataError, match="both 'a' and 'b'"):
         UnpairedSource(str(tmp_path), a="trainA").samples()

@@ -143,7 +143,7 @@ def test_naive_is_a_set_of_unseen_groups() -> None:
     found = members(drawn, "who")
     assert len(found["naive"]) == 2
     assert not found["naive"] & (found["train"] | found["val"] | found["test"])
-    with pytest.raises(DataError, match="split.group_by"):
+    with pytest.raises(DataError, match=r"split.group_by"):
         draw_splits(manifest, SplitConfig(naive=2), 0)
 
 
@@ -325,10 +325,10 @@ def test_a_file_that_lacks_samples_contradicts_itself_or_parts_groups_is_refused
     path = tmp_path / "s.csv"
     config = SplitConfig(file=str(path))
     path.write_text("id,split\ns0000,train\n")
-    with pytest.raises(DataError, match="sample 's0001' has no split(.|\n)*Add a line"):
+    with pytest.raises(DataError, match=r"sample 's0001' has no split(.|\n)*Add a line"):
         draw_splits(manifest_of(2), config, 0)
     path.write_text("id,split\ns0000,train\ns0001,val\ns0000,val\n")
-    with pytest.raises(DataError, match="s.csv:4: id 's0000' is val here and train above"):
+    with pytest.raises(DataError, match=r"s.csv:4: id 's0000' is val here and train above"):
         draw_splits(manifest_of(2), config, 0)
     path.write_text("id,split\ns0000,train\ns0001,val\n")
     with pytest.raises(DataError, match="'p' is in train and val"):
