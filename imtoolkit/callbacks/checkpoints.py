@@ -166,7 +166,7 @@ class Checkpoints(Checkpoint):
         step = _row_step(trainer)
         self._metrics_step = step
         _flush_metrics(trainer, step)  # a kill right after this must not lose the row
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path, weights_only=False)
 
     def _check_names(self, trainer: pl.Trainer) -> None:
         """Refuse a metric that nobody logs, once a validation has shown all names."""

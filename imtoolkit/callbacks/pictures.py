@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from imtoolkit.callbacks.checkpoints import keeps_nothing
 from imtoolkit.core.batch import ID, IMAGE, TARGET
 from imtoolkit.core.files import replacing
 
@@ -67,7 +68,7 @@ class Pictures(pl.Callback):
         self._rows = []
 
     def _is_due(self, trainer: pl.Trainer) -> bool:
-        if self.every_epochs == 0 or trainer.sanity_checking or trainer.fast_dev_run:
+        if self.every_epochs == 0 or trainer.sanity_checking or keeps_nothing(trainer):
             return False
         epoch = trainer.current_epoch + 1
         is_last = epoch == trainer.max_epochs or trainer.should_stop

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -21,8 +21,10 @@ from rich.table import Table
 from imtoolkit.callbacks.checkpoints import Checkpoints
 
 
-class Progress(ProgressBar):
+class Progress(ProgressBar, Checkpoint):
     """Show how far training is, and for each metric its value now and its best so far.
+
+    It is a ``Checkpoint`` so that Lightning calls it after the task has logged its epoch.
 
     Args:
         modes: Which way each metric is better, ``"max"`` or ``"min"``; others show no best.

@@ -153,7 +153,7 @@ def _measure(
         there = [name for name, count in data.facts.samples.items() if count]
         msg = f"run {run.id} has no images in '{split}'; it has some in {listed(there)}"
         raise DataError(msg)
-    task = build.build_task(config.task, config.inference, run.facts, config.seed)
+    task = build.build_model(config, run.facts)
     name = load_state(task, run, checkpoint or config.inference.checkpoint)
     try:
         with quiet_libraries():

@@ -25,7 +25,8 @@ from imtoolkit.core.errors import (
     RunError,
     RunFailedError,
     RunInterruptedError,
-) from imtoolkit.runs import Run, State
+)
+from imtoolkit.runs import Run, State
 from imtoolkit.runs.status import set_state
 from imtoolkit.trainer.machine import Machine
 
@@ -71,7 +72,8 @@ def shared(make: Callable[[], Any], machine: Machine) -> Any:
         RunError: On the others, if the first one failed.
     """
     import torch
-    from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     from lightning_fabric.utilities.distributed import _init_dist_connection
 
     by_torchrun = "LOCAL_WORLD_SIZE" in os.environ

@@ -93,7 +93,7 @@ def _tell(run: Run, error: BaseException) -> None:
 def explained(error: BaseException) -> BaseException:
     """Return an error that says what to change, where one is known; otherwise the error itself."""
     import torch
-    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     text = str(error)
     if isinstance(error, ImtoolkitError):
@@ -167,6 +167,7 @@ def quiet_libraries() -> Iterator[None]:
             ".*epoch parameter in `scheduler.step.*",
         ):
             warnings.filterwarnings("ignore", message=message)
+        warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
         lightning = logging.getLogger("pytorch_lightning.utilities.rank_zero")
         level = lightning.level
         lightning.setLevel(logging.WARNING)

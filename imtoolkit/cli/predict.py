@@ -1,0 +1,64 @@
+"""``imtoolkit predict``: apply a trained model to images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from .output import out
+
+if TYPE_CHECKING:
+    from imtoolkit.trainer.inputs import Input
+
+
+def predict(
+    run: Annotated[str, typer.Argument(help="Run: path, prefix of its id, or latest.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders, patterns, tables with a column 'image', OME-Zarr."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the predictions.")],
+    checkpoint: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--checkpoint", help="best, last or best-<metric>."),
+    ] = None,
+    suffix: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--format", help=".ome.tif, .nii.gz, .npy or .png; left out, as the input."),
+    ] = None,
+    accelerator: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--accelerator", help="auto, cpu, gpu, ..."),
+    ] = None,
+    axes: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--axes", help="Axes of the images; left out, those of the run's images."),
+    ] = None,
+) -> None:
+    """Apply a trained model to images and write what it makes of them, with their pixel size."""
+    from imtoolkit.config.settings import runs_root
+    from imtoolkit.runs import find_run
+    from imtoolkit.trainer.predict import predict as apply
+
+    found = find_run(run, runs_root())
+    out().read("run", found.path)
+
+    def track(items: Iterable[Input]) -> Iterable[Input]:
+        return out().progress(items, "predicting", total=len(list(items)))
+
+    written = apply(
+        found,
+        inputs,
+        output,
+        checkpoint=checkpoint,
+        accelerator=accelerator,
+        axes=axes,
+        suffix=suffix,
+        track=track,
+    )
+    many = f"{len(written)} files" if len(written) != 1 else "1 file"
+    out().wrote(many, output)
+    out().result(run=found.path, output=output, written=written)

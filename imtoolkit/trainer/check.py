@@ -1,0 +1,207 @@
+"""Check: one real batch through data, net, loss, backward and metrics, before a run is made."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from imtoolkit.config import plugins as plugin_modules
+from imtoolkit.config.sections import Config
+from imtoolkit.core.batch import ID, IMAGE, TARGET, Batch, Stage
+from imtoolkit.core.errors import ConfigError, DataError, ImtoolkitError, Problem, RunFailedError
+from imtoolkit.tasks.base import Task
+from imtoolkit.trainer import build
+from imtoolkit.trainer.machine import Machine, choose_machine
+from imtoolkit.trainer.session import explained, quiet_libraries
+from imtoolkit.trainer.train import threads
+
+_STEPS = 3  # the first step also warms up; the fastest of the others counts
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a trial step found.
+
+    Attributes:
+        machine: Device, precision, threads and workers, in words.
+        samples: Images in each split.
+        shapes: Shape of each tensor of a training batch, and of what the net makes of the image.
+        parameters: Number of weights.
+        trained: Number of weights that are trained.
+        memory: Bytes of weights, gradients, optimizer state and (on a GPU, measured) activations.
+        loss: Loss of the first batch.
+        metrics: Metrics of the first validation image.
+        step_seconds: Time of a training step.
+        epoch_seconds: Estimated time of an epoch: training steps, and validation where there is
+            any.
+        notes: What is worth knowing.
+    """
+
+    machine: str
+    samples: dict[str, int]
+    shapes: dict[str, tuple[int, ...]]
+    parameters: int
+    trained: int
+    memory: int
+    loss: float
+    metrics: dict[str, float]
+    step_seconds: float
+    epoch_seconds: float
+    notes: tuple[str, ...] = ()
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the report as lines of a name and a text."""
+        shapes = [(f"{name} of a batch", str(list(shape))) for name, shape in self.shapes.items()]
+        samples = ", ".join(f"{count} {name}" for name, count in self.samples.items())
+        return [
+            ("machine", self.machine),
+            ("images", samples),
+            *shapes,
+            ("weights", f"{self.parameters:,}, {self.trained:,} of them trained"),
+            ("memory", f"about {self.memory / 1e6:,.0f} MB for training"),
+            ("loss", f"{self.loss:.4f} before training"),
+            *((name, f"{value:.4f} before training") for name, value in self.metrics.items()),
+            ("step", f"{self.step_seconds:.3f} s"),
+            ("epoch", f"about {_duration(self.epoch_seconds)}"),
+            *(("note", text) for text in self.notes),
+        ]
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _ in self.rows())
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in self.rows())
+
+
+def check_run(config: Config) -> CheckReport:
+    """Do everything that a training does, for one batch, and tell what came out.
+
+    The cache is filled on the way; no run folder is made.
+
+    Raises:
+        ConfigError: If parts do not fit each other, the data or the machine.
+        DataError: If images or tables are wrong; all of them are listed.
+    """
+    machine = choose_machine(config)
+    plugin_modules.load(config)
+    data = build.build_data(config, machine)
+    try:
+        with quiet_libraries(), threads(machine.threads):
+            data.prepare_data()
+            task = build.build_model(config, data.facts)
+            build.start_weights(task, config)
+            build.monitored(config, task)
+            return _try_out(config, machine, task, data)
+    except ImtoolkitError:
+        raise
+    except Exception as error:
+        better = explained(error)
+        if better is error:
+            raise
+        raise better from error
+
+
+def _try_out(config: Config, machine: Machine, task: Task, data: Any) -> CheckReport:
+    device = torch.device(machine.accelerator)
+    task.to(device).train()
+    loader = iter(data.train_dataloader())
+    batches = [moved(next(loader), device)]
+    optimizer = torch.optim.SGD([w for w in task.parameters() if w.requires_grad], lr=0.0)
+    loss, seconds, shape = math.nan, math.inf, ()
+    for number in range(_STEPS):
+        start = time.perf_counter()
+        value, shape = _step(task, batches[0], machine, optimizer)
+        loss = value if number == 0 else loss
+        seconds = min(seconds, time.perf_counter() - start) if number else seconds
+    validation, metrics = _validation(task, data, device)
+    facts = data.facts
+    shapes = {key: tuple(v.shape) for key, v in batches[0].items() if torch.is_tensor(v)}
+    counts = [weight.numel() for weight in task.parameters()]
+    trained = [weight.numel() for weight in task.parameters() if weight.requires_grad]
+    return CheckReport(
+        machine=str(machine),
+        samples=dict(facts.samples),
+        shapes={**shapes, "prediction": shape},
+        parameters=sum(counts),
+        trained=sum(trained),
+        memory=_memory(task, device),
+        loss=loss,
+        metrics=metrics,
+        step_seconds=seconds,
+        epoch_seconds=seconds * facts.steps_per_epoch + validation * facts.samples.get("val", 0),
+        notes=tuple(_notes(config, facts.samples)),
+    )
+
+
+def _step(
+    task: Task, batch: Batch, machine: Machine, optimizer: torch.optim.Optimizer
+) -> tuple[float, tuple[int, ...]]:
+    """Take one training step that changes nothing, and return its loss and the output's shape."""
+    half = machine.precision.startswith("bf16") and "mixed" in machine.precision
+    with torch.autocast(machine.accelerator, torch.bfloat16, enabled=half):
+        try:
+            output = task.step(batch, Stage.TRAIN)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            shapes = f"image {list(batch[IMAGE].shape)}"
+            if torch.is_tensor(batch.get(TARGET)):
+                shapes += f", target {list(batch[TARGET].shape)}"
+            message = f"net and loss do not take this batch ({shapes}): {error}"
+            raise ConfigError(Problem(message, where="task")) from error
+    if output.loss is None:
+        message = "the training images have no targets, so there is nothing to learn from"
+        raise DataError(message)
+    if not torch.isfinite(output.loss):
+        message = f"the loss of the first batch is {float(output.loss)}, on {batch.get(ID)}"
+        raise RunFailedError(message)
+    output.loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    optimizer.zero_grad()
+    raw = output.raw
+    return float(output.loss), tuple(raw.shape) if isinstance(raw, torch.Tensor) else ()
+
+
+@torch.no_grad()
+def _validation(task: Task, data: Any, device: torch.device) -> tuple[float, dict[str, float]]:
+    """Measure the first validation image; return the time it took and its metrics."""
+    if not data.facts.samples.get("val"):
+        return 0.0, {}
+    batch = moved(data.samples("val", 1)[0], device)
+    task.eval()
+    start = time.perf_counter()
+    row = task.measure(task.step(batch, Stage.VAL), batch, Stage.VAL)
+    seconds = time.perf_counter() - start
+    task.train()
+    numbers = {f"val/{name}": float(v) for name, v in row.items() if isinstance(v, (int, float))}
+    return seconds, {name: value for name, value in numbers.items() if not math.isnan(value)}
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch with its tensors on a device."""
+    return {key: v.to(device) if torch.is_tensor(v) else v for key, v in batch.items()}
+
+
+def _memory(task: Task, device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    weights = sum(weight.numel() * weight.element_size() for weight in task.parameters())
+    return 4 * weights  # weights, gradients, and the two moments of Adam
+
+
+def _notes(config: Config, samples: dict[str, int]) -> list[str]:
+    notes = []
+    if not samples.get("val"):
+        notes.append("there are no validation images: no best state is kept, only the last")
+    absent = [name for name in config.evaluation.splits if not samples.get(name)]
+    if absent:
+        notes.append(f"nothing to evaluate in {', '.join(absent)}: set data.split")
+    return notes
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
