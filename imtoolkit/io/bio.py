@@ -19,6 +19,7 @@ from imtoolkit.core.errors import ComponentError, MissingPackageError, listed
 
 from .names import TIFF, VENDOR, suffix_of
 from .opened import Index, OpenImage, PickScene, broken, micrometers
+from .vendor import mended_czi, mended_lif
 
 IMAGE_CLASSES: Final = ("bioio.BioImage", "aicsimageio.AICSImage")
 """What a config may name as ``image_class``."""
@@ -31,7 +32,11 @@ def open_bioio(path: Path, pick: PickScene) -> OpenImage:
         MissingPackageError: If the plugin is not installed.
     """
     suffix = suffix_of(path)
-    return _describe(path, _plugin(VENDOR[suffix], f"{path}: reading {suffix}")(path), pick)
+    reader = _plugin(VENDOR[suffix], f"{path}: reading {suffix}")(path)
+    image = _describe(path, reader, pick)
+    if suffix == ".czi":
+        return mended_czi(image, reader)
+    return mended_lif(image, path, reader.current_scene_index) if suffix == ".lif" else image
 
 
 def _plugin(module: str, purpose: str) -> Any:

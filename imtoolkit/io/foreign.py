@@ -15,7 +15,6 @@ import numpy as np
 from monai.data import image_reader as monai_readers
 
 from imtoolkit.core import registry
-from imtoolkit.core.errors import ComponentError
 
 from .opened import OpenImage, PickScene, broken, guess_axes
 
@@ -52,21 +51,12 @@ def open_with(
         axes: The axes that the user gave.
         pick: Chooses the scene.
         reader: Which `resolve` returned.
-
-    Raises:
-        ComponentError: If it would unpickle the file.
     """
     if hasattr(reader, "open_image"):  # ours
         image: OpenImage = reader.open_image(path, inside, axes, pick)
         return image
     if inside:
         raise broken(str(path), f"'::{inside[0]}' is understood by imtoolkit's own readers only")
-    if getattr(reader, "kwargs", {}).get("allow_pickle") or getattr(reader, "allow_pickle", False):
-        message = (
-            f"reader '{type(reader).__name__}' would unpickle files, which runs code; leave "
-            "allow_pickle out"
-        )
-        raise ComponentError(message)
     pick(("0",))
     pixels, meta = reader.get_data(reader.read(str(path)))
     return _describe(path, np.asarray(pixels), dict(meta), turned=isinstance(reader, _TURNED))

@@ -1,7 +1,7 @@
 """One image in every format that can be written here, each by another library than ours.
 
-The truth is ``(2 channels, 5 slices, 12 rows, 16 columns)``, all values different, so that any mix-up of
-axes, channels or byte order shows.
+The truth is ``(2 channels, 5 slices, 12 rows, 16 columns)``, all values different, so that any
+mix-up of axes, channels or byte order shows.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from imtoolkit.io import probe, read
-
 from tests.helpers.image_files import (
     AFFINE,
     FLAT,
