@@ -1,7 +1,7 @@
 """The command ``imtoolkit``: finds the subcommand, runs it, and turns errors into exit codes.
 
-Nothing heavy is imported before a subcommand is known, so ``--help`` is instant. Exit codes: 0 done,
-2 the user can mend it, 1 it failed otherwise, 130 and 143 for signals.
+Nothing heavy is imported before a subcommand is known, so ``--help`` is instant. Exit codes: 0
+done, 2 the user can mend it, 1 it failed otherwise, 130 and 143 for signals.
 """
 
 from __future__ import annotations

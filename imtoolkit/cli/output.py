@@ -1,7 +1,7 @@
 """What a command prints: text for people, one JSON object for scripts, or nothing.
 
-`imtoolkit.cli.main` makes the `Output` of a call from ``--quiet`` and ``--json``; a command asks for
-it with `out`, and for the dotted overrides of its command line with `overrides`.
+`imtoolkit.cli.main` makes the `Output` of a call from ``--quiet`` and ``--json``; a command asks
+for it with `out`, and for the dotted overrides of its command line with `overrides`.
 """
 
 from __future__ import annotations

@@ -241,8 +241,8 @@ def _classes(values: _Values) -> Iterator[Problem]:
     classes = values.get("task.classes") or []
     if len(classes) < 2:
         message = (
-            f"'classes' names at least two classes in the order of their labels, background first, such "
-            f"as [background, nucleus]; got {classes}"
+            "'classes' names at least two classes in the order of their labels, background first, "
+            f"such as [background, nucleus]; got {classes}"
         )
         yield values.place("task.classes").problem(message)
     twice = sorted({name for name in classes if classes.count(name) > 1})

@@ -18,8 +18,8 @@ from .sections import Config
 def to_dict(config: Config) -> dict[str, Any]:
     """Return a config as plain values: long forms, every default spelt out.
 
-    Arrays that Python code put into parameters are described by type, shape and hash, because a text
-    file cannot hold them.
+    Arrays that Python code put into parameters are described by type, shape and hash, because a
+    text file cannot hold them.
     """
     raw: dict[str, Any] = _described(config)
     # `base` is resolved when a config is loaded; a null would only raise questions
@@ -37,15 +37,17 @@ def to_yaml(config: Config, *, relative_to: Path | None = None) -> str:
 
     Args:
         config: What to write.
-        relative_to: Folder that the file goes to; plugin files inside it are written relative to it, so
-            that the folder can be moved.
+        relative_to: Folder that the file goes to; plugin files inside it are written relative to
+            it, so that the folder can be moved.
     """
     raw = to_dict(config)
     if relative_to is not None:
         raw["plugins"] = [_relative(plugin, relative_to.resolve()) for plugin in raw["plugins"]]
     order = ["config_version", "name", "seed", "plugins", "data", "task"]
     ordered = {key: raw[key] for key in order} | raw
-    return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100)
+    return yaml.dump(
+        ordered, Dumper=ConfigDumper, sort_keys=False, default_flow_style=None, width=100
+    )
 
 
 def _relative(plugin: str, folder: Path) -> str:
@@ -69,14 +71,15 @@ def _described(value: Any) -> Any:
     return pyrallis.encode(value)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Quotes every text that YAML 1.1 or 1.2 would read as something else, and writes no anchors."""
+class ConfigDumper(yaml.SafeDumper):
+    """Quotes every text that YAML 1.1 or 1.2 would read as something else; writes no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
+        """Write equal objects twice instead of as an anchor and an alias."""
         return True
 
 
-_Dumper.yaml_implicit_resolvers = {
+ConfigDumper.yaml_implicit_resolvers = {
     key: [
         *yaml.SafeDumper.yaml_implicit_resolvers.get(key, []),
         *Yaml12Loader.yaml_implicit_resolvers.get(key, []),

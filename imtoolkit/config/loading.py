@@ -64,7 +64,7 @@ def load_config(
         >>> load_config({"data": {"source": "folder"}, "task": {"category": "segment"}})
         Traceback (most recent call last):
             ...
-        imtoolkit.core.errors.ConfigError: ...unknown category 'segment'. Did you mean 'segmentation'?...
+        imtoolkit.core.errors.ConfigError: ...unknown category 'segment'. Did you mean...
     """
     draft = examine(source, overrides, trust=trust)
     if draft.problems:
@@ -73,7 +73,7 @@ def load_config(
 
 
 def load_run_config(path: Path, overrides: Overrides = ()) -> Config:
-    """Load the config of a run folder; its plugin copies are trusted if they are as they were copied.
+    """Load the config of a run folder; its plugins are trusted if they are as they were copied.
 
     Args:
         path: The run folder, or its ``config.yaml``.
@@ -221,8 +221,8 @@ def _check_plugins(draft: Draft, *, trust: bool, own_copies: bool) -> list[Probl
             f"the code in '{plugin}'" if plugin_room.is_file(plugin) else f"the package '{plugin}'"
         )
         message = (
-            f"{what} would run on your machine, and you have not trusted it. Read it, then add --trust "
-            "(in Python: load_config(path, trust=True))"
+            f"{what} would run on your machine, and you have not trusted it. Read it, then add "
+            "--trust (in Python: load_config(path, trust=True))"
         )
         problems.append(places[plugin].problem(message))
     return problems

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yaml
 
@@ -125,7 +125,7 @@ def parse(text: str, file: str = "", key: str = "") -> Node:
         {'a': 0.001, 'b': 'no', 'c': 10}
     """
     try:
-        # the loader below is a subclass of the safe one and is only asked for nodes, never for objects
+        # a subclass of the safe loader, and only asked for nodes, never for objects
         root = yaml.compose(text, Loader=Yaml12Loader)
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_syntax_problem(error, file, key)) from error
@@ -142,14 +142,14 @@ def parse(text: str, file: str = "", key: str = "") -> Node:
 
 
 def parse_scalar(text: str, key: str) -> Node:
-    """Parse the value of an override on the command line: a YAML scalar, list or mapping in one line."""
+    """Parse the value of an override: a YAML scalar, list or mapping in one line."""
     return parse(text, key=key)
 
 
 class Yaml12Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """The safe loader with the scalars of the YAML 1.2 core schema."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
 
 _FIRST: Final = list("-+.0123456789")

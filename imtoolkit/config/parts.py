@@ -57,8 +57,8 @@ def check_components(root: Node) -> list[Problem]:
         if key == "data.preprocess" and entry is not None and entry.random:
             problems.append(
                 node.value["name"].place.problem(
-                    f"transform '{node.value['name'].value}' is random, and what 'preprocess' makes is "
-                    "kept in the cache. Move it to 'augment'"
+                    f"transform '{node.value['name'].value}' is random, and what 'preprocess' "
+                    "makes is kept in the cache. Move it to 'augment'"
                 )
             )
     return problems
@@ -151,7 +151,7 @@ def _unknown(kind: str, name: str, index: Index) -> str:
     others = index.kinds_of(name)
     if others:
         return f"'{name}' is not a {kind}, but a {others[0]}"
-    hint = did_you_mean(name, index.names(kind))
+    hint = did_you_mean(name, index.suggestions(kind))
     builtins = index.builtins(kind)
     hint = hint or (f" Built in: {listed(builtins, 20)}." if builtins else "")
     return f"unknown {kind} '{name}'.{hint} List them with: imtoolkit components {kind}"

@@ -17,7 +17,7 @@ SOURCE_PATHS: Final = frozenset(
         *("folder", "dataset", "json", "archive"),
     }
 )
-"""Parameters of sources that are paths; patterns such as ``image: images/*.tif`` are below ``root``."""
+"""Parameters of sources that are paths; patterns such as ``images/*.tif`` are below ``root``."""
 
 CONFIG_PATHS: Final = (("data", "cache", "root"), ("data", "split", "file"), ("tracking", "runs"))
 """Keys of the config that are paths."""

@@ -1,15 +1,15 @@
 """The user's own modules: found, trusted, imported, and found again in worker processes.
 
 A plugin is a file beside the config (``plugins: [my_loss.py]``) or an installed package
-(``plugins: [ourlab.losses]``). Importing runs its code, so it is imported only when the user trusts it:
-with ``--trust`` (remembered by the hash of the file), ``load_config(path, trust=True)``, or
+(``plugins: [ourlab.losses]``). Importing runs its code, so it is imported only when the user trusts
+it: with ``--trust`` (remembered by the hash of the file), ``load_config(path, trust=True)``, or
 ``trusted_packages`` in the user's settings.
 
 A file ``my_loss.py`` becomes the module ``imtoolkit.config.plugins.my_loss``: this module acts as
 their package, and a finder on the import path knows the files. The files are also kept in the
 environment variable ``IMTOOLKIT_PLUGINS``, which child processes inherit; a spawned worker that
-unpickles an object of a plugin imports this module, finds the file, and needs no preparation. Plugins
-may import each other by that name; nothing is added to ``sys.path``.
+unpickles an object of a plugin imports this module, finds the file, and needs no preparation.
+Plugins may import each other by that name; nothing is added to ``sys.path``.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def absolute(plugin: str, folder: Path) -> str:
 
 
 def missing(plugins: Sequence[str]) -> dict[str, str]:
-    """Return what is wrong with entries of ``plugins:``, whether trusted or not: entry -> message."""
+    """Return what is wrong with entries of ``plugins:``, trusted or not: entry -> message."""
     found: dict[str, str] = {}
     stems: dict[str, str] = {}
     for plugin in plugins:
@@ -136,7 +136,7 @@ def load(plugins: Config | Sequence[str]) -> None:
 
 
 def copy_into(config: Config, folder: Path) -> Config:
-    """Copy the plugin files into a run folder, with their hashes, and return a config that names them."""
+    """Copy the plugin files into a run folder with their hashes; return a config naming them."""
     files = plugin_files(config)
     if not files:
         return config
@@ -155,7 +155,7 @@ def copy_into(config: Config, folder: Path) -> Config:
 
 
 def changed_copies(folder: Path) -> list[str]:
-    """Return the plugin files of a run folder that differ from their recorded hash, or have none."""
+    """Return the plugin files of a run folder that differ from their recorded hash."""
     target = folder / FOLDER
     if not target.is_dir():
         return []
@@ -189,7 +189,7 @@ def _import(plugin: str, known: dict[str, str]) -> ModuleType:
         )  # another file of this name, from another config of this session
     try:
         return importlib.import_module(name)
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except Exception as error:  # the user's code may raise anything
         message = f"cannot be imported: {type(error).__name__}: {error}"
         raise ConfigError(Problem(message, where="plugins", file=plugin)) from error
 

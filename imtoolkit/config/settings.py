@@ -81,14 +81,14 @@ def load_settings() -> Settings:
 
 
 def runs_root(config: Config | None = None) -> Path:
-    """Return the folder of all runs: config, then ``IMTOOLKIT_RUNS``, then settings, then ``runs``."""
+    """Return the folder of all runs: config, ``IMTOOLKIT_RUNS``, settings, or ``runs``."""
     given = config.tracking.runs if config is not None else None
     found = given or os.environ.get(RUNS_VARIABLE) or load_settings().runs or "runs"
     return Path(found).expanduser().absolute()
 
 
 def cache_root(config: Config | None = None) -> Path:
-    """Return the folder of the caches: config, ``IMTOOLKIT_CACHE``, settings, user's cache folder."""
+    """Return the folder of caches: config, ``IMTOOLKIT_CACHE``, settings, user's cache folder."""
     given = config.data.cache.root if config is not None else None
     found = given or os.environ.get(CACHE_VARIABLE) or load_settings().cache
     if found:

@@ -104,7 +104,7 @@ def _as_component(node: Node) -> Node:
 
 
 def _as_source(node: Node) -> Node:
-    """Turn ``folder`` and ``{name: folder, params: ...}`` into ``{source: {name: folder, ...}}``."""
+    """Turn ``folder`` and ``{name: folder, ...}`` into ``{source: {name: folder, ...}}``."""
     node = _as_component(node)
     if not isinstance(node.value, dict):
         return node

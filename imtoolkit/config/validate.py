@@ -18,7 +18,7 @@ from .sections import CATEGORIES, Component, Config, TaskConfig
 from .shorthand import SINGULAR
 
 NOT_FOR_CONFIG: Final = {
-    "use_distributed_sampler": "imtoolkit has its own sampler, which is exact for any number of ranks",
+    "use_distributed_sampler": "imtoolkit has its own sampler, exact for any number of ranks",
     "default_root_dir": "runs go to 'tracking.runs'",
     "enable_checkpointing": "checkpoints are described by 'trainer.checkpoint'",
     "logger": "write loggers under the top-level key 'loggers'",

@@ -1,8 +1,8 @@
-"""Parameters by which a component would run code, unpickle, or download, and that a config cannot give.
+"""Parameters by which a component would run code, unpickle, or download: a config cannot give them.
 
-MONAI turns some strings into code: ``LoadImaged(reader="os.system", command=...)`` runs a command. A
-config is data, so such parameters are refused, both when a config is checked and when a component is
-built. The tests walk every dynamic import and download in the pinned MONAI and compare it with this.
+MONAI turns some strings into code: ``LoadImaged(reader="os.system", command=...)`` runs a command.
+A config is data, so such parameters are refused, both when a config is checked and when a component
+is built. The tests compare this with every dynamic import and download in the pinned MONAI.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EVERYWHERE: Final[dict[str, str]] = {
     "pretrained_path": _DOWNLOAD,
     "model_name_or_path": _DOWNLOAD,
 }
-"""Parameter -> reason, for all classes of the pinned packages; false and null are harmless values."""
+"""Parameter -> reason, for all classes of the pinned packages; false and null are harmless."""
 
 PACKAGES: Final = ("torch.", "monai.", "torchmetrics.", "pytorch_lightning.")
 """Where `EVERYWHERE` holds; our own classes and trusted plugins answer for their parameters."""

@@ -37,8 +37,8 @@ class Kind:
         namespaces: Modules whose public names may be used by their bare name.
         expects: Dotted paths of base classes, one of which a class must have.
         functions: Whether plain functions among the built-ins and in plugins count as well.
-        factories: Whether functions of the namespaces count whose return annotation is of this kind,
-            such as ``resnet50(...) -> ResNet``.
+        factories: Whether functions of the namespaces count whose return annotation is of this
+            kind, such as ``resnet50(...) -> ResNet``.
     """
 
     name: str
@@ -153,7 +153,7 @@ def build(kind: str, name: str, params: Mapping[str, Any] | None = None, **fille
         name: See `resolve`.
         params: Parameters as the config gives them; a value that is a mapping with exactly ``name``
             and ``params`` is a component itself, of the kind that `nested_kind` tells.
-        filled: Parameters that come from the data or from the caller; they do not replace given ones.
+        filled: Parameters that come from the data or the caller; they do not replace given ones.
 
     Raises:
         ComponentError: If it cannot be found or refuses its parameters.
@@ -172,12 +172,12 @@ def build(kind: str, name: str, params: Mapping[str, Any] | None = None, **fille
 
 
 def is_component(value: Any) -> bool:
-    """Tell whether a value is a nested component: a mapping with exactly ``name`` and ``params``."""
+    """Tell whether a value is a nested component: a mapping of exactly ``name`` and ``params``."""
     return isinstance(value, Mapping) and set(value) == {"name", "params"}
 
 
 def nested_kind(outer: str, parameter: str) -> str:
-    """Return the kind of a component that stands in a parameter of a component of kind ``outer``.
+    """Return the kind of a component that stands in a parameter of one of kind ``outer``.
 
     Example:
         >>> nested_kind("optimizer", "base_optimizer"), nested_kind("loss", "losses")
@@ -260,8 +260,8 @@ def outside(kind: str, path: str) -> str:
     """Return the message for a dotted path below a package that a config may not use."""
     return (
         f"{kind} '{path}' lies outside the packages that a config may use "
-        f"({', '.join(ALLOWED_PACKAGES)}). If it is your own code, list its module under 'plugins:' "
-        "and trust the file with --trust"
+        f"({', '.join(ALLOWED_PACKAGES)}). If it is your own code, list its module under "
+        "'plugins:' and trust the file with --trust"
     )
 
 
@@ -313,8 +313,8 @@ def _check_kind(kind: Kind, name: str, found: Any) -> None:
         if issubclass(found, _bases(kind)):
             return
         message = (
-            f"'{name}' is not a {kind.name}: {found.__module__}.{found.__qualname__} is not derived "
-            f"from {' or '.join(kind.expects)}"
+            f"'{name}' is not a {kind.name}: {found.__module__}.{found.__qualname__} is not "
+            f"derived from {' or '.join(kind.expects)}"
         )
         raise ComponentError(message)
     if inspect.isfunction(found) and (

@@ -1,8 +1,8 @@
 """Names, signatures and first lines of documentation of all components, without importing them.
 
-`Index` answers from JSON files in the user's cache folder: one for the installed packages, made once
-for each set of versions, and one for imtoolkit's own rooms, made again when their sources change.
-Modules under ``plugins:`` are read each time, with `ast` and whether trusted or not.
+`Index` answers from JSON files in the user's cache folder: one for the installed packages, made
+once for each set of versions, and one for imtoolkit's own rooms, made again when their sources
+change. Modules under ``plugins:`` are read each time, with `ast` and whether trusted or not.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from imtoolkit.config.settings import cache_root
 from imtoolkit.core.registry import ALLOWED_PACKAGES, KINDS
 
-from ..settings import cache_root
 from .build import Builder
 from .entry import Entry, Table
 from .modules import Reader
@@ -48,12 +48,21 @@ class Index:
         own, packages = self._own.names(kind), self._packages.names(kind)
         return list(dict.fromkeys([*own, *self._of_plugins(kind), *packages]))
 
+    def suggestions(self, kind: str) -> list[str]:
+        """Return the names of a kind, the usual spelling of each after its aliases."""
+        names = self.names(kind)
+        return sorted(names, key=lambda name: self._is_main(kind, name))
+
+    def _is_main(self, kind: str, name: str) -> bool:
+        entry = self.get(kind, name)
+        return entry is not None and entry.path.endswith(f".{name}")
+
     def builtins(self, kind: str) -> list[str]:
         """Return the names of imtoolkit's own components of a kind."""
         return self._own.names(kind)
 
     def get(self, kind: str, name: str) -> Entry | None:
-        """Return what is known of a component, or None where the name is unknown or of another kind.
+        """Return what is known of a component; None if it is unknown or of another kind.
 
         A name is looked up as `imtoolkit.core.registry.resolve` does it.
         """
@@ -113,7 +122,8 @@ def _cached_index(plugins: tuple[tuple[str, Path], ...], stamp: str) -> Index:
 
 
 def _open(plugins: tuple[str, ...]) -> Index:
-    from ..plugins import is_file
+    from imtoolkit.config.plugins import is_file
+
     from .modules import module_file
 
     files: dict[str, Path] = {}

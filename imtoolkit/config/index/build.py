@@ -37,7 +37,10 @@ class Builder:
         """Return the components of a kind among the public names of its namespaces."""
         table: dict[str, Entry] = {}
         for space in reversed(kind.namespaces):  # the first namespace wins
-            table.update(self.public(kind.name, space, factories=kind.factories))
+            found = self.public(kind.name, space, factories=kind.factories)
+            if (kind.name, space) == ("loss", "torch.nn"):  # a layer is a module as a loss is one
+                found = {name: entry for name, entry in found.items() if name.endswith("Loss")}
+            table.update(found)
         return dict(sorted(table.items()))
 
     def public(self, kind: str, module_name: str, *, factories: bool = False) -> dict[str, Entry]:

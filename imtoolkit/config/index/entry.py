@@ -53,7 +53,7 @@ class Entry:
         return self.bases or (self.path,)
 
     def full_doc(self) -> str:
-        """Return the whole documentation, read from the source: of the class, then of ``__init__``."""
+        """Return the whole documentation from the source: of the class, then of ``__init__``."""
         name = self.path.rpartition(".")[2]
         tree = ast.parse(Path(self.file).read_bytes())
         for node in ast.walk(tree):

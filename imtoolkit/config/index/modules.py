@@ -96,7 +96,7 @@ class Module:
                 self._collect_branches(node)
 
     def _collect_branches(self, node: ast.stmt) -> None:
-        """Read the branches of ``if`` and ``try``; the one that is normally taken comes last and wins."""
+        """Read the branches of ``if`` and ``try``; the one normally taken comes last and wins."""
         if isinstance(node, ast.If):
             typing_only = "TYPE_CHECKING" in ast.unparse(node.test)
             first, last = (node.body, node.orelse) if typing_only else (node.orelse, node.body)
