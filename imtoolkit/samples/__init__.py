@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from .public import fetch
 
 __all__ = ["Drawn", "draw", "draw_one", "fetch"]
+BUILTINS = {
+    "sample": {
+        "nuclei": "imtoolkit.samples.nuclei:draw_nuclei",
+        "membranes": "imtoolkit.samples.membranes:draw_membranes",
+        "denoise": "imtoolkit.samples.denoise:draw_denoise",
+        "label_free": "imtoolkit.samples.label_free:draw_label_free",
+        "shapes": "imtoolkit.samples.shapes:draw_shapes",
+        "hippocampus": "imtoolkit.samples.hippocampus:draw_hippocampus",
+    }
+}
 _HOMES = {"Drawn": "drawing", "draw": "folder", "draw_one": "folder", "fetch": "public"}
 
 

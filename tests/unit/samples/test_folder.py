@@ -138,3 +138,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError, match="cannot write into"):
         draw("nuclei", tmp_path / "file" / "below", count=1)
+
+
+def test_the_table_of_the_room_names_every_sample() -> None:
+    from imtoolkit import samples
+    from imtoolkit.samples.folder import SAMPLES
+
+    assert set(samples.BUILTINS["sample"]) == set(SAMPLES)
