@@ -26,11 +26,11 @@ from imtoolkit.inference.predict import predict_tiled
 from imtoolkit.metrics.suite import MetricSuite
 from imtoolkit.nets.freezing import freeze, hold_frozen_norms
 from imtoolkit.nets.loading import LoadReport, load_matching
-from imtoolkit.nets.sizes import SizeProbe, check_size
 
 from . import optimization
 from .means import EpochMeans
 from .rows import Row, batch_size, gathered, one_by_one, place_of, summarised, unique_sorted
+from .tiling import Tiling
 
 _WEIGHTS: Final = 1  # tells the seed of the weights from those of the steps
 _CHECKPOINT_KEY: Final = "imtoolkit"
@@ -48,6 +48,7 @@ class Task(pl.LightningModule, ABC):
     Attributes:
         nets: Nets by role.
         losses: The loss; returns the sum and its terms.
+        tiling: Knows the tile for an image, and the sizes that the nets take.
         rows: For each stage, one row for each image of the last evaluation, equal on all ranks.
         load_report: What `start_from` loaded; ``None`` where nothing was.
     """
@@ -71,7 +72,6 @@ class Task(pl.LightningModule, ABC):
         self._means = EpochMeans()
         self._validated: dict[str, float] = {}
         self._restored = False
-        self._probes: dict[str, SizeProbe] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(seed, _WEIGHTS))
             self.nets = nn.ModuleDict(self.build_nets())
@@ -79,7 +79,8 @@ class Task(pl.LightningModule, ABC):
         self.frozen = freeze(self, config.freeze)
         hold_frozen_norms(self)
         self._metrics: dict[Stage, MetricSuite] = {}
-        self.check_sizes()
+        self.tiling = Tiling(self.nets, facts, inference)
+        self.tiling.check()
 
     # --- what a category writes ----------------------------------------------------------------
 
@@ -200,9 +201,7 @@ class Task(pl.LightningModule, ABC):
 
     def _log(self, name: str, value: float) -> None:
         """Log a number that is the same on every rank already."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
-            self.log(name, value, batch_size=1)
+        self.log(name, value, batch_size=1)
 
     def _shown_terms(self, output: StepOutput) -> dict[str, Tensor]:
         """Leave out the only term of a loss, which is the loss itself."""
@@ -262,7 +261,7 @@ class Task(pl.LightningModule, ABC):
         return predict_tiled(
             self.apply_net,
             image,
-            tile=self.tile_for(tuple(image.shape[2:]), role),
+            tile=self.tiling.tile_for(tuple(image.shape[2:]), role),
             overlap=self.inference.overlap,
             blend=self.inference.blend.value,
             batch_size=self.inference.batch_size,
@@ -281,52 +280,6 @@ class Task(pl.LightningModule, ABC):
         batched = image[None] if image.ndim == self.facts.spatial_dims + 1 else image
         with evaluating(self), torch.inference_mode():
             return self.tiled(batched.to(self.device, torch.float32), Stage.PREDICT)[0]
-
-    def tile_for(self, shape: Sequence[int], role: str | None = None) -> tuple[int, ...]:
-        """Return the tile: as configured, else the patch, else the whole image, padded to fit.
-
-        Raises:
-            ConfigError: If the net takes no size near that of the image.
-        """
-        chosen = self.inference.tile or self.facts.patch_size
-        if chosen is not None:
-            return tuple(chosen)
-        probe = self.probe(role)
-        rounded = probe.rounded_up(shape)
-        if rounded is None:
-            check_size(probe, shape, name=self._net_name(role), where="inference.tile")
-        return rounded or tuple(shape)
-
-    def check_sizes(self) -> None:
-        """Refuse a patch or a tile that a net cannot take.
-
-        Raises:
-            ConfigError: With sizes that fit.
-        """
-        sizes = {"data.patch.size": self.facts.patch_size, "inference.tile": self.inference.tile}
-        for where, size in sizes.items():
-            for role in self.nets if size is not None else ():
-                self._check_size(role, tuple(size or ()), where)
-
-    def _check_size(self, role: str, size: tuple[int, ...], where: str) -> None:
-        dims = self.facts.spatial_dims
-        if len(size) != dims:
-            message = f"got {list(size)}; expected {dims} numbers, since the images are {dims}D"
-            raise ConfigError(Problem(message, where=where))
-        check_size(self.probe(role), size, name=self._net_name(role), where=where)
-
-    def probe(self, role: str | None = None) -> SizeProbe:
-        """Return what knows the sizes that the net of a role takes."""
-        chosen = role or next(iter(self.nets))
-        if chosen not in self._probes:
-            self._probes[chosen] = SizeProbe(
-                self.nets[chosen], self.facts.in_channels, self.facts.spatial_dims
-            )
-        return self._probes[chosen]
-
-    def _net_name(self, role: str | None) -> str:
-        chosen = role or next(iter(self.nets))
-        return type(self.nets[chosen]).__name__
 
     # --- weights ----------------------------------------------------------------------------------
 
@@ -359,6 +312,10 @@ class Task(pl.LightningModule, ABC):
     def setup(self, stage: str) -> None:
         """Compile the nets where the config asks for it."""
         del stage
+        # what is logged was brought together from all ranks already: averaging it again is no help
+        warnings.filterwarnings(
+            "ignore", message=r"It is recommended to use `self\.log\(.*sync_dist"
+        )
         if self.config.compile:
             for net in self.nets.values():
                 if net._compiled_call_impl is None:

@@ -208,7 +208,7 @@ def test_a_patch_that_the_net_cannot_take_is_refused_before_training() -> None:
 
 def test_whole_images_of_any_size_are_padded_to_what_the_net_takes() -> None:
     task = task_of(DataFacts(spatial_dims=2, in_channels=1))
-    assert task.tile_for((30, 41)) == (32, 44)
+    assert task.tiling.tile_for((30, 41)) == (32, 44)
     assert task.predict_image(torch.rand(1, 30, 41)).shape == (2, 30, 41)
 
 

@@ -1,0 +1,72 @@
+"""Which tile an image is predicted in, and whether the nets of a task can take it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from imtoolkit.config.sections import InferenceConfig
+from imtoolkit.core.errors import ConfigError, Problem
+from imtoolkit.core.facts import DataFacts
+from imtoolkit.nets.sizes import SizeProbe, check_size
+
+
+class Tiling:
+    """The tile for each image, as configured or as the nets need it.
+
+    Args:
+        nets: Nets by role.
+        facts: What the data module found: the patch size is the tile unless the config sets one.
+        inference: The section ``inference``.
+    """
+
+    def __init__(self, nets: nn.ModuleDict, facts: DataFacts, inference: InferenceConfig) -> None:
+        self._names = {role: type(net).__name__ for role, net in nets.items()}
+        self._probes = {
+            role: SizeProbe(net, facts.in_channels, facts.spatial_dims)
+            for role, net in nets.items()
+        }
+        self._dims = facts.spatial_dims
+        self._patch = facts.patch_size
+        self._tile = inference.tile
+
+    def check(self) -> None:
+        """Refuse a patch or a tile that a net cannot take.
+
+        Raises:
+            ConfigError: With sizes that fit.
+        """
+        sizes: Mapping[str, Any] = {"data.patch.size": self._patch, "inference.tile": self._tile}
+        for where, size in sizes.items():
+            for role in self._probes if size is not None else ():
+                self._check(role, tuple(size), where)
+
+    def tile_for(self, shape: Sequence[int], role: str | None = None) -> tuple[int, ...]:
+        """Return the tile: as configured, else the patch, else the whole image, padded to fit.
+
+        Args:
+            shape: Spatial shape of the image.
+            role: Whose sizes count; the first role when left out.
+
+        Raises:
+            ConfigError: If the net takes no size near that of the image.
+        """
+        chosen = self._tile or self._patch
+        if chosen is not None:
+            return tuple(chosen)
+        first = role or next(iter(self._probes))
+        rounded = self._probes[first].rounded_up(shape)
+        if rounded is None:
+            self._check(first, tuple(shape), "inference.tile")
+        return rounded or tuple(shape)
+
+    def _check(self, role: str, size: tuple[int, ...], where: str) -> None:
+        if len(size) != self._dims:
+            message = (
+                f"got {list(size)}; expected {self._dims} numbers, since the images are "
+                f"{self._dims}D"
+            )
+            raise ConfigError(Problem(message, where=where))
+        check_size(self._probes[role], size, name=self._names[role], where=where)
