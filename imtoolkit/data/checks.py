@@ -1,4 +1,4 @@
-"""Are these pixels fit to learn from: checks of one sample, and of all samples together.
+"""Are these pixels fit to learn from: checks of one sample, as read and as preprocessed.
 
 Problems stop the run, all of them at once; warnings are told. The functions work on arrays and cost
 a pass or two over the pixels, so that they can run while the cache is filled and each image is read
@@ -7,17 +7,14 @@ once.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imtoolkit.core.errors import DataError, Problem
+from imtoolkit.core.errors import Problem
 from imtoolkit.core.facts import TargetKind, TargetSpec
-from imtoolkit.data.sources.base import MOST, shortened
 from imtoolkit.io.picture import Picture
 
 Pixels = NDArray[Any]
@@ -26,28 +23,6 @@ Found = tuple[list[Problem], list[str]]
 LABELLED: Final = (TargetKind.LABELS, TargetKind.INSTANCES)
 _BLOCK: Final = 1 << 22
 """Pixels that are looked at in one go, so that a check of a large volume needs little memory."""
-
-
-@dataclass(frozen=True)
-class SampleInfo:
-    """What `check_consistency` compares between samples.
-
-    Attributes:
-        where: Id of the sample.
-        channels: Channels of its image.
-        spatial_dims: 2 or 3.
-        dtype: Type of its pixels as stored.
-    """
-
-    where: str
-    channels: int
-    spatial_dims: int
-    dtype: str
-
-    @classmethod
-    def of(cls, where: str, image: Picture) -> SampleInfo:
-        """Take the facts from an image that was read."""
-        return cls(where, image.pixels.shape[0], image.spatial_dims, str(image.pixels.dtype))
 
 
 def check_sample(
@@ -112,7 +87,7 @@ def check_prepared(
 def check_labels(labels: Pixels, spec: TargetSpec, *, where: str) -> Found:
     """Check that labels are whole numbers and, where there are classes, that each is one of them.
 
-    Labels stored as floats are accepted if they are whole; `as_labels` converts them.
+    Labels stored as floats are accepted if they are whole.
     """
     if labels.shape[0] > 1:
         message = f"target has {labels.shape[0]} channels, expected one with a label for each pixel"
@@ -137,51 +112,6 @@ def check_labels(labels: Pixels, spec: TargetSpec, *, where: str) -> Found:
     if highest == 0:
         return [], [f"{where}: target is empty: every pixel is 0"]
     return [], []
-
-
-def as_labels(labels: Pixels) -> Pixels:
-    """Return labels as integers: whole numbers stored as floats become int32."""
-    return np.rint(labels).astype(np.int32) if labels.dtype.kind == "f" else labels
-
-
-def check_consistency(samples: Sequence[SampleInfo]) -> Found:
-    """Compare the samples: channels and number of axes must agree, pixel types should."""
-    problems: list[Problem] = []
-    for name, word, remedy in (
-        ("spatial_dims", "spatial dimensions", "Set data.axes, or keep 2D and 3D images apart"),
-        ("channels", "channels", "Choose them with data.channels, or convert the images"),
-    ):
-        counts = Counter(getattr(sample, name) for sample in samples)
-        if len(counts) < 2:
-            continue
-        usual = counts.most_common(1)[0][0]
-        odd = [
-            Problem(f"image has {getattr(sample, name)} {word}, most have {usual}", sample.where)
-            for sample in samples
-            if getattr(sample, name) != usual
-        ]
-        table = ", ".join(f"{count} images have {value}" for value, count in counts.most_common())
-        problems += [*shortened(odd), Problem(f"{word} vary: {table}. {remedy}")]
-    types = Counter(sample.dtype for sample in samples)
-    warnings = []
-    if len(types) > 1:
-        table = ", ".join(f"{count} {name}" for name, count in types.most_common())
-        warnings.append(
-            f"images are stored as different types ({table}): normalise each by its own values, as "
-            "normalize_percentiles does"
-        )
-    return problems, warnings
-
-
-def raise_all(problems: Iterable[Problem], most: int = MOST) -> None:
-    """Raise one error with the first problems and the number of the others, if there are any.
-
-    Raises:
-        DataError: If there are problems.
-    """
-    found = list(problems)
-    if found:
-        raise DataError(shortened(found, most))
 
 
 def _check_arrays(

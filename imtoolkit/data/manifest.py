@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +14,8 @@ from imtoolkit.config.sections import DataConfig, Role, SourceConfig
 from imtoolkit.core.errors import DataError, Problem, listed
 from imtoolkit.core.facts import TargetKind, TargetSpec
 from imtoolkit.core.registry import build
-from imtoolkit.data.sources.base import shortened
+from imtoolkit.data.references import is_reference
+from imtoolkit.data.sources.base import Source, shortened
 from imtoolkit.data.splits import apply_splits, draw_splits, with_groups
 from imtoolkit.data.table import CORE, SPLITS, Manifest, join
 
@@ -22,7 +23,8 @@ __all__ = ["CORE", "SPLITS", "Manifest", "build_manifest", "join", "list_sources
 
 log = logging.getLogger(__name__)
 
-PIXELS = (TargetKind.LABELS, TargetKind.INSTANCES, TargetKind.IMAGE)
+_WILD_ID: Final = r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:|[\x00-\x1f]"
+PIXELS: Final = (TargetKind.LABELS, TargetKind.INSTANCES, TargetKind.IMAGE)
 """Kinds of target that are images; the others are a value for each image."""
 
 
@@ -78,26 +80,27 @@ def list_sources(config: DataConfig, target: TargetSpec) -> Manifest:
         message = "data.sources is empty: name at least one source"
         raise DataError(message)
     manifest = join(_unique_ids(manifests))
+    _require_tame_ids(manifest)
     _warn_of_twins(manifest)
     return manifest
 
 
 def _one_source(name: str, source: SourceConfig, target: TargetSpec) -> Manifest:
-    manifest = build("source", source.source.name, source.source.params).samples()
+    listed_by: Source = build("source", source.source.name, source.source.params)
+    manifest = listed_by.samples()
     manifest = manifest.with_column("dataset", name)
     if len(manifest) == 0:
         message = f"source '{source.source.name}' found no samples"
         raise DataError(message)
     if source.role is not Role.all:
         manifest = manifest.with_column("split", source.role.value)
-    manifest = _with_targets(manifest, source, target)
+    if listed_by.has_targets and target.kind is not TargetKind.NONE:
+        manifest = _with_targets(manifest, source, target)
     return manifest.sorted_by_id()
 
 
 def _with_targets(manifest: Manifest, source: SourceConfig, target: TargetSpec) -> Manifest:
     """Check that every sample has the target that the task learns."""
-    if target.kind is TargetKind.NONE or "domain" in manifest.columns:
-        return manifest
     lacking = pc.is_null(manifest.table.column("target"))
     tests = pc.fill_null(pc.equal(manifest.table.column("split"), "test"), False)
     unlabelled = pc.and_(lacking, tests)
@@ -132,8 +135,6 @@ def _lacking_targets(
 
 
 def _require_pixels(manifest: Manifest, target: TargetSpec) -> None:
-    from imtoolkit.data.references import is_reference
-
     values = [
         (row["id"], row["target"]) for row in manifest.rows() if not is_reference(row["target"])
     ]
@@ -195,6 +196,18 @@ def _unique_ids(manifests: list[Manifest]) -> list[Manifest]:
         _prefixed(manifest) if clash else manifest
         for manifest, clash in zip(manifests, clashing, strict=True)
     ]
+
+
+def _require_tame_ids(manifest: Manifest) -> None:
+    """Refuse ids that would write a prediction elsewhere than in its folder."""
+    ids = manifest.table.column("id")
+    wild = ids.filter(pc.match_substring_regex(ids, _WILD_ID)).to_pylist()
+    if wild:
+        message = (
+            f"ids name files, so they must be neither absolute nor hold '..': {listed(wild)}. "
+            "Rename these samples"
+        )
+        raise DataError(message)
 
 
 def _prefixed(manifest: Manifest) -> Manifest:

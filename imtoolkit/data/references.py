@@ -2,11 +2,11 @@
 
 A reference is a string in one of these forms; `parse` and `split_channels` take it apart:
 
-    /data/a.tif                          a file, or a folder such as an OME-Zarr or a DICOM series
-    /data/a_0000.nii.gz|/data/a_0001.nii.gz   one file for each channel, in the order of the
-    channels /data/set.npz::train_images          an array inside a file
-    /data/set.npz::train_images::17      element 17 of that array, counted from 0 array::17
-    element 17 of the arrays that the manifest holds in memory
+    /data/a.tif                       a file, or a folder such as an OME-Zarr or a DICOM series
+    /data/a_0.nii.gz|/data/a_1.nii.gz one file for each channel, in the order of the channels
+    /data/set.npz::train_images       an array inside a file
+    /data/set.npz::train_images::17   element 17 of that array, counted from 0
+    array::17                         element 17 of the arrays that the manifest holds in memory
 """
 
 from __future__ import annotations

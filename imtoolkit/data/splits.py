@@ -21,6 +21,7 @@ from imtoolkit.core.errors import DataError, Problem, did_you_mean, listed
 from imtoolkit.data.partition import deal, draw, drawing_order
 from imtoolkit.data.references import files_of
 from imtoolkit.data.sources.base import absolute, shortened
+from imtoolkit.data.sources.unpaired import DOMAIN
 from imtoolkit.data.splits_file import apply_splits, splits_by_file, write_splits
 from imtoolkit.data.table import SPLITS, Manifest
 
@@ -303,8 +304,8 @@ def _column(manifest: Manifest, name: str, option: str, fixed: Collection[str]) 
 def _strata(manifest: Manifest, config: SplitConfig, fixed: Collection[str]) -> list[str]:
     """Return what must be equally frequent in all splits, as one text for each sample."""
     parts: list[Sequence[Any]] = []
-    if "domain" in manifest.columns:
-        parts.append(manifest.column("domain"))
+    if DOMAIN in manifest.columns and set(manifest.column(DOMAIN)) <= {"A", "B", None}:
+        parts.append(manifest.column(DOMAIN))  # every split needs both
     if config.stratify_by is not None:
         values = _column(manifest, config.stratify_by, "stratify_by", fixed)
         parts.append(_binned(manifest, config.stratify_by, values))

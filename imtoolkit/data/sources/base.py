@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.data.references import files_of
@@ -46,6 +46,9 @@ class Source(ABC):
         >>> len(TwoCells().samples())
         2
     """
+
+    has_targets: ClassVar[bool] = True
+    """Whether a task may ask for targets; two sets of unpaired images have none."""
 
     @abstractmethod
     def samples(self) -> Manifest:
@@ -91,9 +94,14 @@ def ids_of(paths: Sequence[str], root: Path) -> list[str]:
 
 
 def relative_stem(path: str, root: Path) -> str:
-    """Return a path below ``root`` without its suffix, with forward slashes."""
+    """Return a path below ``root`` without its suffix, with forward slashes.
+
+    Of a path that lies elsewhere all folders are kept, but neither drive nor ``..``: the name may become
+    a part of the path of a prediction, which must not leave its folder.
+    """
     inside = relative_path(path, root)
-    return str(inside.with_name(strip_suffix(inside.name)[0]))
+    stem = inside.with_name(strip_suffix(inside.name)[0])
+    return "/".join(part for part in stem.parts if part not in ("/", "..") and ":" not in part)
 
 
 def relative_path(path: str, root: Path) -> PurePosixPath:

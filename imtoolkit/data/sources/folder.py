@@ -87,28 +87,23 @@ class FolderSource(Source):
         if self.image is None and (self.target or self.weight):
             message = "'target' and 'weight' need 'image', the glob of the images, as well"
             raise DataError(message)
-        parts = [_Part(self.root, None, self._layout(self.root))]
-        folders = _split_folders(self.root)
-        if folders and not self._fits(parts[0].layout):
-            parts = [
-                _Part(self.root / name, split, self._layout(self.root / name))
-                for name, split in folders
-            ]
-            parts = [
-                part for part in parts if self.image is None or self._fits(part.layout, part.folder)
-            ]
-        return _manifest(self.root, parts or [_Part(self.root, None, self._layout(self.root))])
+        here = _Part(self.root, None, self._layout(self.root))
+        if _holds_images(here):
+            return _manifest(self.root, [here])
+        parts = [
+            _Part(self.root / name, split, self._layout(self.root / name))
+            for name, split in _split_folders(self.root)
+        ]
+        if not any(map(_holds_images, parts)):
+            return _manifest(self.root, [here])  # tells what is wrong
+        # a split folder whose images lie elsewhere must not be passed over; an empty one may
+        used = [part for part in parts if _holds_images(part) or len(find(part.folder, "**/*"))]
+        return _manifest(self.root, used)
 
     def _layout(self, folder: Path) -> _Layout:
         if self.image is not None:
             return _Layout(self.image, self.target, self.weight)
         return _discover(folder)
-
-    def _fits(self, layout: _Layout, folder: Path | None = None) -> bool:
-        """Tell whether the images lie right here, and not below train, val and test folders."""
-        if layout.image is None:
-            return False
-        return len(find(folder or self.root, layout.image)) > 0
 
 
 @dataclass(frozen=True)
@@ -128,6 +123,10 @@ class _Part:
     folder: Path
     split: str | None
     layout: _Layout
+
+
+def _holds_images(part: _Part) -> bool:
+    return part.layout.image is not None and len(find(part.folder, part.layout.image)) > 0
 
 
 def _split_folders(root: Path) -> list[tuple[str, str]]:

@@ -39,6 +39,8 @@ class UnpairedSource(Source):
         DataError: If a folder is missing or holds no images.
     """
 
+    has_targets = False
+
     def __init__(self, root: str = ".", a: str | None = None, b: str | None = None) -> None:
         self.root = absolute(root)
         self.a, self.b = a, b

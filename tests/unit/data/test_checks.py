@@ -7,16 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.core.facts import TargetKind, TargetSpec
 from imtoolkit.data.checks import (
-    SampleInfo,
-    as_labels,
-    check_consistency,
     check_labels,
     check_prepared,
     check_sample,
-    raise_all,
 )
 from imtoolkit.io.picture import Picture
 
@@ -150,8 +145,6 @@ def test_any_number_of_instances_is_fine() -> None:
 def test_whole_numbers_stored_as_floats_are_accepted_and_others_refused() -> None:
     target = np.resize([0.0, 1.0], (1, 8, 8))
     assert told(noise(1, 8, 8), target) == ("", "")
-    assert as_labels(target).dtype == np.int32
-    assert as_labels(target.astype(np.uint8)).dtype == np.uint8
     problems, _ = told(noise(1, 8, 8), target / 2)
     assert "whole numbers, but there are values such as 0.5" in problems
 
@@ -180,33 +173,3 @@ def test_what_a_transform_broke_is_told_as_such() -> None:
 def test_classes_and_numbers_have_no_pixels_to_check() -> None:
     spec = TargetSpec(TargetKind.CLASS, ("a", "b"))
     assert told(noise(1, 8, 8), None, spec=spec) == ("", "")
-
-
-def test_samples_must_agree_in_channels_and_dimensions() -> None:
-    usual = [SampleInfo(f"s{at}", 1, 2, "uint8") for at in range(5)]
-    assert check_consistency(usual) == ([], [])
-    odd = [SampleInfo("rgb", 3, 2, "uint8"), SampleInfo("stack", 1, 3, "uint8")]
-    problems, _ = check_consistency([*usual, *odd])
-    text = "\n".join(map(str, problems))
-    assert "rgb: image has 3 channels, most have 1" in text
-    assert "channels vary: 6 images have 1, 1 images have 3" in text
-    assert "stack: image has 3 spatial dimensions, most have 2" in text
-    assert "data.channels" in text
-
-
-def test_mixed_pixel_types_are_a_warning() -> None:
-    samples = [SampleInfo("a", 1, 2, "uint8"), SampleInfo("b", 1, 2, "uint16")]
-    problems, warnings = check_consistency(samples)
-    assert problems == []
-    assert "1 uint8, 1 uint16" in warnings[0]
-    assert SampleInfo.of("p", picture(np.zeros((2, 3, 4, 5), np.int16))) == SampleInfo(
-        "p", 2, 3, "int16"
-    )
-
-
-def test_all_problems_are_raised_at_once_and_long_lists_are_cut() -> None:
-    raise_all([])
-    with pytest.raises(DataError) as caught:
-        raise_all(Problem(f"broken {at}", f"s{at}") for at in range(57))
-    lines = str(caught.value).splitlines()
-    assert (len(lines), lines[0], lines[-1]) == (21, "s0: broken 0", "and 37 more")

@@ -323,6 +323,23 @@ def test_samples_that_a_file_leaves_out_stay_out_when_splits_are_read_again(tmp_
     assert again.column("id") == ["a", "c"]
 
 
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "x/../../a", "C:\\a", "a\\..\\b", "a\nb"])
+def test_an_id_that_leaves_the_folder_of_predictions_is_refused(name: str) -> None:
+    sources = config(x=source("arrays", image=np.zeros((2, 8, 8)), ids=["fine..too", name]))
+    with pytest.raises(DataError, match="neither absolute nor hold"):
+        build_manifest(sources, 0, NOTHING)
+
+
+def test_images_outside_the_root_of_a_table_get_harmless_ids(tmp_path: Path) -> None:
+    nuclei(tmp_path / "p", "a")
+    nuclei(tmp_path / "q", "a")
+    (tmp_path / "tables").mkdir()
+    path = tmp_path / "tables" / "t.csv"
+    path.write_text("image\n../p/images/a.tif\n../q/images/a.tif\n")
+    manifest = list_sources(config(x=source("csv", path=str(path))), NOTHING)
+    assert manifest.column("id") == ["p/images/a", "q/images/a"]
+
+
 def test_groups_of_two_sources_never_part(tmp_path: Path) -> None:
     for name in ("one", "two"):
         for patient in range(6):

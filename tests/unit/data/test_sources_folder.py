@@ -116,6 +116,14 @@ def test_flat_train_and_val_folders_work_without_sub_folders(tmp_path: Path) -> 
     assert manifest.counts() == {"train": 1, "val": 1}
 
 
+def test_a_split_folder_that_is_laid_out_differently_is_not_passed_over(tmp_path: Path) -> None:
+    make(tmp_path, "train/images/a.tif", "val/imgs/b.tif")
+    (tmp_path / "test").mkdir()  # an empty one is
+    with pytest.raises(DataError, match=r"image glob 'images/\*.tif' below '.*val'"):
+        FolderSource(str(tmp_path), "images/*.tif").samples()
+    assert FolderSource(str(tmp_path)).samples().counts() == {"train": 1, "val": 1}
+
+
 def test_equal_stems_in_several_folders_get_longer_ids(tmp_path: Path) -> None:
     make(tmp_path, "p/a.tif", "q/a.tif")
     assert FolderSource(str(tmp_path), "*/*.tif").samples().column("id") == ["p/a", "q/a"]
