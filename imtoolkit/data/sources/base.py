@@ -96,8 +96,8 @@ def ids_of(paths: Sequence[str], root: Path) -> list[str]:
 def relative_stem(path: str, root: Path) -> str:
     """Return a path below ``root`` without its suffix, with forward slashes.
 
-    Of a path that lies elsewhere all folders are kept, but neither drive nor ``..``: the name may become
-    a part of the path of a prediction, which must not leave its folder.
+    Of a path that lies elsewhere all folders are kept, but neither drive nor ``..``: the name may
+    become a part of the path of a prediction, which must not leave its folder.
     """
     inside = relative_path(path, root)
     stem = inside.with_name(strip_suffix(inside.name)[0])
