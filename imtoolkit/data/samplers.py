@@ -184,7 +184,11 @@ class TrainSampler(Sampler[list[Visit]]):
 
 
 class EvalSampler(Sampler[int]):
-    """Yields each sample once, dealt to the ranks in turn; a rank may have fewer, or none.
+    """Yields each sample once, dealt to the ranks in turn; ranks may have unequal numbers.
+
+    A rank for which nothing is left measures the last sample again: Lightning skips the loop of a
+    rank without batches, and its collectives would then meet those of another step. Rows are joined
+    by sample id, so the sample still counts once.
 
     Args:
         samples: Number of samples.
@@ -193,13 +197,14 @@ class EvalSampler(Sampler[int]):
     """
 
     def __init__(self, samples: int, *, rank: int = 0, ranks: int = 1) -> None:
-        self.samples, self.rank, self.ranks = samples, rank, ranks
+        own = range(rank, samples, ranks)
+        self.indices = own if own or samples == 0 else range(samples - 1, samples)
 
     def __len__(self) -> int:
-        return len(range(self.rank, self.samples, self.ranks))
+        return len(self.indices)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.rank, self.samples, self.ranks))
+        return iter(self.indices)
 
 
 def group_numbers(values: Sequence[object]) -> np.ndarray:
