@@ -201,11 +201,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self.dataloader("test") if "test" in self._images else []
 
     def dataloader(self, split: str) -> DataLoader[Any]:
-        """Return the whole images of a split, each once over all ranks.
-
-        Where there are more ranks than images, a rank without one gets the first again: Lightning
-        leaves out the end of an epoch on a rank without batches, and the others would wait for it.
-        Metrics tell rows apart by id, so it counts once.
+        """Return the whole images of a split, each once over all ranks (see `EvalSampler`).
 
         Raises:
             DataError: If the split has no images.
@@ -213,8 +209,6 @@ class ImageDataModule(pl.LightningDataModule):
         images = self.images(split)
         rank, ranks = world(self)
         sampler = EvalSampler(len(images), rank=rank, ranks=ranks)
-        if len(sampler) == 0:
-            sampler = EvalSampler(1)
         dataset = WholeImages(images, Labelling(images.data, self.target))
         return self._loader(dataset, sampler=sampler, batch_size=1, collate_fn=collate)
 
