@@ -27,6 +27,8 @@ from .drawing import (
 
 SMALLEST = 12
 """A nucleus of fewer visible pixels, such as one cut by the border, is not drawn."""
+MOST_MISSES = 150
+"""So many places in a row that are taken mean that the image is full."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,9 @@ def _place(
     light = np.zeros(shape)
     placed: list[tuple[Floats, float]] = []
     extent = np.multiply(shape, culture.spacing)
-    for _ in range(30 * count):
-        if len(placed) == count:
-            break
+    misses = 0
+    while len(placed) < count and misses < MOST_MISSES:
+        misses += 1
         radius = culture.radius * float(np.exp(rng.normal(0, 0.18)))
         centre = _choose_centre(rng, extent, radius, placed, culture.clustering)
         nucleus, brightness, profile = _draw_nucleus(rng, shape, culture, centre, radius)
@@ -145,7 +147,7 @@ def _place(
         free = largest_part(inside & (labels[nucleus.box] == 0))
         if free.sum() < max(SMALLEST, 0.85 * inside.sum()):
             continue
-        taken = labels[nucleus.box] > 0
+        taken, misses = labels[nucleus.box] > 0, 0
         placed.append((centre, radius))
         labels[nucleus.box][free] = len(placed)
         # a nucleus that slides under another adds little light there: both are in one thin layer
