@@ -47,6 +47,9 @@ FILLED: Final[dict[str, dict[str, str]]] = {
         "elapsed": "elapsed",
     },
     "metric": {"classes": "classes", "num_classes": "out_channels", "tolerance": "tolerance"},
+    "transform": {"sample": "sample"},  # what a plain function of a plugin is given
+    "callback": {"save_dir": "run_folder", "folder": "run_folder"},
+    "logger": {"save_dir": "run_folder", "folder": "run_folder"},
 }
 """Kind of component -> name of a parameter -> the fact that fills it."""
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import imtoolkit as imt
-from imtoolkit.io import read
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = sorted((ROOT / "configs").rglob("*.yaml"))
 COUNT = 8
 TWO_STEPS = {
-    "trainer.max_steps": 2,
+    "trainer.max_epochs": 1,
+    "trainer.limit_train_batches": 2,
     "trainer.accelerator": "cpu",
     "trainer.limit_val_batches": 1,
     "evaluation.resamples": 50,
@@ -53,12 +53,12 @@ def test_a_preset_trains_is_evaluated_and_predicts(
         assert scores.per_image[f"dice/{label}"].dropna().between(0, 1).all()
 
     picture = sorted(path for path in (workdir / folder).rglob("*") if is_input(path))[0]
-    labels = imt.predict(run, read(picture).pixels)
-    assert labels.shape == read(picture).pixels.shape[1:]
+    labels = imt.predict(run, imt.read(picture).pixels[0])
+    assert labels.shape == imt.read(picture).pixels.shape[1:]
     assert set(np.unique(labels)) <= set(range(len(classes)))
 
     (written,) = imt.predict(run, [picture], output=workdir / "predicted")
-    again = read(written).pixels
+    again = imt.read(written).pixels
     assert np.array_equal(again[0], labels)
 
 
