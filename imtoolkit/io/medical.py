@@ -26,7 +26,8 @@ def open_nifti(path: Path, pick: PickScene) -> OpenImage:
     from nibabel.affines import voxel_sizes
 
     pick(("0",))
-    volume: Any = NibabelReader().read(str(path))
+    # not memory-mapped: pixels that were read do not change or vanish with their file
+    volume: Any = NibabelReader(mmap=False).read(str(path))
     stored = tuple(int(size) for size in volume.shape)
     colours = volume.get_data_dtype().names  # RGB and RGBA NIfTI
     if not 2 <= len(stored) <= 5:

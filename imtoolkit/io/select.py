@@ -53,6 +53,8 @@ def take(image: OpenImage, selection: Selection) -> Picture:
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8)
     pixels = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
+    if not pixels.flags.writeable:  # torch wants arrays of its own
+        pixels = pixels.copy()
     spacing = _spacing(image, plan)
     return Picture(
         pixels=pixels,

@@ -165,7 +165,7 @@ def _read(
     name: str, file: Any, series: Any, axes: str, shape: tuple[int, ...], index: Index
 ) -> NDArray[np.generic]:
     offset = series.dataoffset
-    if offset is not None:
+    if offset is not None and series.transform is None and series.keyframe.parent is file:
         end = offset + math.prod(shape) * series.dtype.itemsize
         if end > file.filehandle.size:
             raise _cut(name, end, file.filehandle.size)
@@ -185,9 +185,22 @@ def _read(
     if len(pages) == len(series):
         whole = series.asarray().reshape(shape)
         return whole[index]
-    planes = np.stack([page.asarray() for page in pages])
+    planes = np.stack([_plane(page) for page in pages])
     planes = planes.reshape(*numbers.shape, *shape[lead:])
     return planes[(slice(None),) * numbers.ndim + index[lead:]]
+
+
+def _plane(page: Any) -> NDArray[np.generic]:
+    handle = page.parent.filehandle
+    other = bool(handle.closed)  # of a set of several files, which tifffile does not keep open
+    if other:
+        handle.open()
+    try:
+        pixels: NDArray[np.generic] = page.asarray()
+        return pixels
+    finally:
+        if other:
+            handle.close()
 
 
 def _check_pages(name: str, file: Any, series: Any) -> None:

@@ -37,6 +37,18 @@ def test_volume_is_read_as_czyx_with_every_value_in_its_place(folder: Path, name
     np.testing.assert_array_equal(picture.pixels, TRUTH)
 
 
+@pytest.mark.parametrize("name", sorted({*VOLUMES, *FLAT} - {"v2.ome.zarr", "v3.ome.zarr"}))
+def test_pixels_stay_when_their_file_is_gone_and_may_be_written(tmp_path: Path, name: str) -> None:
+    {**VOLUMES, **FLAT}[name](tmp_path / name)
+    before = probe(tmp_path / name)
+    picture = read(tmp_path / name)
+    kept = picture.pixels.copy()
+    (tmp_path / name).write_bytes(b"\0" * (tmp_path / name).stat().st_size)
+    np.testing.assert_array_equal(picture.pixels, kept)
+    picture.pixels[...] = 0
+    assert before.shape == kept.shape
+
+
 @pytest.mark.parametrize("name", sorted(set(VOLUMES) - WITHOUT_SPACING))
 def test_pixel_size_is_in_zyx_with_its_unit(folder: Path, name: str) -> None:
     picture = read(folder / name)

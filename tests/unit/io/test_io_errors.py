@@ -107,6 +107,29 @@ def test_single_planes_of_a_cut_tiff_are_checked_as_well(tmp_path: Path) -> None
     refused(path, "damaged", z_range=(4, 5))
 
 
+def test_ome_tiff_of_several_files_is_whole_or_refused(tmp_path: Path) -> None:
+    parts = "".join(
+        f'<TiffData FirstC="{n}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="c{n}.ome.tif">urn:uuid:0000-{n}</UUID></TiffData>'
+        for n in range(2)
+    )
+    for n in range(2):
+        xml = (
+            '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:0000-{n}"><Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint16" '
+            'DimensionOrder="XYCZT" SizeX="16" SizeY="12" SizeC="2" SizeZ="1" SizeT="1">'
+            f'<Channel ID="a"/><Channel ID="b"/>{parts}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(tmp_path / f"c{n}.ome.tif", TRUTH[n, 0], description=xml, metadata=None)
+    for n in range(2):
+        np.testing.assert_array_equal(read(tmp_path / f"c{n}.ome.tif").pixels, TRUTH[:, 0])
+        np.testing.assert_array_equal(
+            read(tmp_path / f"c{n}.ome.tif", channels=[1]).pixels, TRUTH[1:, 0]
+        )
+    (tmp_path / "c1.ome.tif").unlink()
+    refused(tmp_path / "c0.ome.tif")
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii"])
 def test_nifti_that_was_cut_is_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
