@@ -80,10 +80,11 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     except FileNotFoundError as error:
         msg = f"there is no checkpoint {path}"
         raise RunError(msg) from error
-    except OSError as error:
+    except (PermissionError, IsADirectoryError) as error:
         msg = f"cannot read the checkpoint {path}: {error.strerror or error}"
         raise RunError(msg) from error
     except (
+        OSError,  # torch seeks to places that a torn file does not have
         pickle.UnpicklingError,
         RuntimeError,
         EOFError,

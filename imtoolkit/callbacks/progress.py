@@ -29,6 +29,7 @@ class Progress(ProgressBar, Checkpoint):
     Args:
         modes: Which way each metric is better, ``"max"`` or ``"min"``; others show no best.
         checkpoints: Knows the best values of earlier processes of a resumed run.
+        title: What is said first, such as where the run is and what it uses.
         console: Where to draw; the error stream when left out.
     """
 
@@ -36,11 +37,13 @@ class Progress(ProgressBar, Checkpoint):
         self,
         modes: Mapping[str, str],
         checkpoints: Checkpoints | None = None,
+        title: str = "",
         console: Console | None = None,
     ) -> None:
         super().__init__()
         self.modes = dict(modes)
         self.checkpoints = checkpoints
+        self.title = title
         self.console = console or Console(stderr=True)
         self.best: dict[str, tuple[float, int]] = {}
         self._on = True
@@ -64,6 +67,8 @@ class Progress(ProgressBar, Checkpoint):
         known = self.checkpoints.best if self.checkpoints is not None else {}
         for metric, entry in known.items():
             self.best.setdefault(metric, (entry["value"], int(entry["epoch"]) + 1))
+        if self._on and self.title:
+            self.console.print(self.title, highlight=False)
         if not self._on or not (self.console.is_terminal or self.console.is_jupyter):
             return
         self._bar = RichProgress(

@@ -94,7 +94,9 @@ def monitored(config: Config, task: Task) -> dict[str, Literal["min", "max"]]:
     return {name: task.better(name) for name in names}
 
 
-def build_callbacks(config: Config, task: Task, run: Run, *, quiet: bool) -> list[pl.Callback]:
+def build_callbacks(
+    config: Config, task: Task, run: Run, machine: Machine, *, quiet: bool
+) -> list[pl.Callback]:
     """Build the callbacks of a training, in the order in which they run."""
     settings = config.trainer
     modes = monitored(config, task)
@@ -118,7 +120,7 @@ def build_callbacks(config: Config, task: Task, run: Run, *, quiet: bool) -> lis
         )
     )
     if settings.enable_progress_bar is not False and not quiet:
-        made.append(Progress(modes, checkpoints))
+        made.append(Progress(modes, checkpoints, f"run {run.path}\nuses {machine}"))
     made += [_build("callback", component, run) for component in config.callbacks]
     if settings.early_stopping is not None:
         stop = settings.early_stopping

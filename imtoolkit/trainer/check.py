@@ -109,7 +109,8 @@ def _try_out(config: Config, machine: Machine, task: Task, data: Any) -> CheckRe
     loader = iter(data.train_dataloader())
     batches = [moved(next(loader), device)]
     optimizer = torch.optim.SGD([w for w in task.parameters() if w.requires_grad], lr=0.0)
-    loss, seconds, shape = math.nan, math.inf, ()
+    loss, seconds = math.nan, math.inf
+    shape: tuple[int, ...] = ()
     for number in range(_STEPS):
         start = time.perf_counter()
         value, shape = _step(task, batches[0], machine, optimizer)

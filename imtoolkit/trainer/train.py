@@ -96,7 +96,7 @@ def work(run: Run, config: Config, machine: Machine, *, resume: bool, quiet: boo
             build.start_weights(task, config)
         if rank == 0:
             write_facts(run, task, data, machine)
-        callbacks = build.build_callbacks(config, task, run, quiet=quiet)
+        callbacks = build.build_callbacks(config, task, run, machine, quiet=quiet)
         trainer = build.build_trainer(config, machine, data.facts, run, callbacks)
         trainer.fit(task, datamodule=data, ckpt_path=last if continues else None)
         if not keeps_nothing(trainer) and not config.trainer.barebones:
