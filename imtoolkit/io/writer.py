@@ -281,8 +281,12 @@ def _affine(page: _Page) -> NDArray[np.float64]:
 
 
 def _write_npy(page: _Page, part: Path) -> None:
+    pixels = np.ascontiguousarray(page.squeezed())
+    header = np.lib.format.header_data_from_array_1_0(pixels)
     with part.open("wb") as stream:
-        np.save(stream, page.squeezed(), allow_pickle=False)
+        # numpy.save would write the pixels past Python and not say that the disk is full
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.write(pixels.data)
 
 
 def _write_png(page: _Page, part: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +199,34 @@ def test_full_disk_is_told_and_the_old_file_stays(
         write(path, TRUTH[1, 1])
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]
+
+
+FILL = """
+import resource, signal, sys, numpy as np
+from imtoolkit.core.errors import DataError
+from imtoolkit.io import write
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+image = np.random.default_rng(0).integers(0, 60000, (600, 600)).astype(np.uint16)
+write(sys.argv[1], image[:9, :9])
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+try:
+    write(sys.argv[1], image)
+except DataError as error:
+    print(error.__cause__.errno)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on the size of a file")
+@pytest.mark.parametrize("suffix", [".ome.tif", ".tif", ".nii", ".nii.gz", ".npy", ".png"])
+def test_file_that_does_not_fit_leaves_the_old_one(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, str(path)], capture_output=True, text=True, check=True
+    )
+    # the system's word, not a library's: with it, a full disk is told from other failures
+    assert done.stdout.strip() == str(errno.EFBIG)
+    assert read(path).pixels.shape == (1, 9, 9)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
