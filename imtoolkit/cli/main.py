@@ -6,12 +6,14 @@ done, 2 the user can mend it, 1 it failed otherwise, 130 and 143 for signals.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
+import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from imtoolkit.core.errors import ConfigError, ImtoolkitError, Problem, did_you_mean
@@ -160,7 +162,8 @@ def _dispatch(words: list[str], output: Output) -> int:
     if name in WITH_OVERRIDES:
         found, rest = split_overrides(rest, _options_of(command))
     output_room.start(output, found)
-    result = command.main(args=rest, prog_name=f"imtoolkit {name}", standalone_mode=False)
+    with _log_on_console(output):
+        result = command.main(args=rest, prog_name=f"imtoolkit {name}", standalone_mode=False)
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
 
 
@@ -231,6 +234,31 @@ def _take_flags(words: Sequence[str]) -> tuple[set[str], list[str]]:
 
 def _options_of(command: TyperCommand | TyperGroup) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts}
+
+
+@contextlib.contextmanager
+def _log_on_console(output: Output) -> Iterator[None]:
+    """Show what imtoolkit logs: all that is worth knowing, or only warnings with ``--quiet``."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.INFO if output.talks else logging.WARNING)
+    handler.setFormatter(_ConsoleFormat("%(message)s"))
+    logger = logging.getLogger("imtoolkit")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _ConsoleFormat(logging.Formatter):
+    """Marks warnings as such and leaves the rest as plain sentences."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f"warning: {text}" if record.levelno >= logging.WARNING else text
 
 
 def _end_on_sigterm() -> None:

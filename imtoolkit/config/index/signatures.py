@@ -10,10 +10,35 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from .modules import Definition, FunctionNode, ModuleName, Reader, walk_function
 
-_DEPTH = 8
+_DEPTH: Final = 8
+
+_PAD: Final = ("value", "constant_values", "end_values", "stat_length", "reflect_type")
+HANDED_ON: Final[dict[str, tuple[str, ...]]] = {
+    "torch.nn.modules.module.Module": (),
+    "monai.transforms.croppad.array.Pad": _PAD,
+    "monai.transforms.croppad.array.SpatialPad": _PAD,
+    "monai.transforms.croppad.array.BorderPad": _PAD,
+    "monai.transforms.croppad.array.DivisiblePad": _PAD,
+    "monai.transforms.croppad.array.CropForeground": _PAD,
+    "monai.transforms.croppad.array.ResizeWithPadOrCrop": _PAD,
+    "monai.transforms.croppad.batch.PadListDataCollate": _PAD,
+    "monai.transforms.spatial.array.Zoom": _PAD,
+    "monai.transforms.spatial.array.RandZoom": _PAD,
+    "monai.transforms.spatial.array.GridPatch": _PAD,
+    "monai.transforms.spatial.array.RandGridPatch": _PAD,
+    "monai.transforms.post.array.Activations": ("dim",),
+    "monai.transforms.post.array.AsDiscrete": ("dim", "keepdim"),
+    "monai.transforms.post.dictionary.Activationsd": ("dim",),
+    "monai.transforms.post.dictionary.AsDiscreted": ("dim", "keepdim"),
+    "monai.transforms.utility.array.ToDevice": ("non_blocking", "dtype", "copy", "memory_format"),
+    "monai.data.image_reader.NumpyReader": ("mmap_mode", "fix_imports", "encoding"),
+    "monai.data.image_reader.NibabelReader": ("mmap", "keep_file_open"),
+}
+"""Class that keeps ``**kwargs`` and hands them on later -> the names that are taken then."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +122,8 @@ class Signatures:
             for name in ("__new__", "__init__"):
                 if name in methods:
                     rest = order[number + 1 :]
-                    return self._of_function(methods[name], owner.module, rest, depth, bound=True)
+                    made = self._of_function(methods[name], owner.module, rest, depth, bound=True)
+                    return _with_handed_on(owner.path, made)
             if _is_dataclass(owner.node):
                 return self._of_dataclass(order[number:])
         return Signature()
@@ -156,6 +182,14 @@ class Signatures:
         return self.of(found, depth + 1)
 
 
+def _with_handed_on(path: str, signature: Signature) -> Signature:
+    if not signature.open or path not in HANDED_ON:
+        return signature
+    extra = [name for name in HANDED_ON[path] if name not in signature.names]
+    parameters = [Parameter(name, required=False) for name in extra]
+    return Signature((*signature.parameters, *parameters))
+
+
 def _own_parameters(node: FunctionNode, *, skip_first: bool) -> Iterator[Parameter]:
     arguments = node.args
     positional = [*arguments.posonlyargs, *arguments.args]
@@ -202,7 +236,7 @@ def _taken_by_name(
     if isinstance(parent, ast.Attribute):
         call = parents.get(parent)
         if not isinstance(call, ast.Call) or parent.attr not in ("pop", "get", "setdefault"):
-            return [] if parent.attr in ("keys", "items", "values", "copy") else None
+            return [] if parent.attr in ("keys", "items", "values", "copy", "update") else None
         key: ast.expr | None = call.args[0] if call.args else None
     elif isinstance(parent, ast.Subscript) and parent.value is item:
         key = parent.slice
