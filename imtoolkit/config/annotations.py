@@ -19,6 +19,8 @@ _MAPPINGS: Final = frozenset({"dict", "Dict", "Mapping", "MutableMapping"})
 _TEXTS: Final = frozenset({"Path", "PathLike", "_PATH"})
 _NEVER: Final = frozenset({"Callable", "type", "Type", "LambdaType", "FunctionType"})
 """What no config can hold: functions and classes."""
+_ARRAYS: Final = frozenset({"Tensor", "ndarray", "NdarrayOrTensor", "NdarrayTensor", "ArrayLike"})
+"""Never made from a text: ``lr: float | Tensor`` takes a number."""
 _ALIASES: Final = {
     "KeysCollection": "str | Sequence[str]",
     "SequenceStr": "str | Sequence[str]",
@@ -100,6 +102,8 @@ def _accepts(node: ast.expr, value: Any) -> bool:
         return isinstance(value, dict)
     if name in _TEXTS:
         return isinstance(value, str)
+    if name in _ARRAYS:
+        return not isinstance(value, str)
     return name not in _NEVER
 
 
@@ -142,6 +146,8 @@ def _name(node: ast.expr) -> str:
 def _in_words(node: ast.expr) -> str:
     parts = list(dict.fromkeys(_word(part) for part in _members(node)))
     words = [part for part in parts if part != "nothing"]
+    if len(words) > 1:
+        words = [part for part in words if part.rpartition(".")[2] not in _ARRAYS]
     return " or ".join(words) if words else "nothing"
 
 

@@ -134,6 +134,7 @@ def _merge_single(under: Node, over: Node, problems: list[Problem]) -> Node:
             problems.append(
                 node.place.problem(f"is ambiguous: there are {names}. Name one of them")
             )
+            return under
         return over
     ((under_entry, under_node),) = under.value.items()
     merged = merge(under_node, node, problems)

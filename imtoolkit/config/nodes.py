@@ -17,7 +17,7 @@ import yaml
 from imtoolkit.core.errors import ConfigError, Problem
 
 _TAG: Final = "tag:yaml.org,2002:"
-_MOST_NODES: Final = 200_000
+_MOST_NODES: Final = 50_000
 """Aliases of aliases grow a small file without bound; no config comes near this."""
 
 
@@ -101,14 +101,17 @@ def read(path: Path) -> Node:
     except IsADirectoryError:
         raise ConfigError(Problem("is a folder; a config is a YAML file", file=name)) from None
     except UnicodeDecodeError as error:
-        message = f"is not a text file in UTF-8 ({error.reason} at byte {error.start})"
+        message = (
+            f"is not a text file in UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8"
+        )
         raise ConfigError(Problem(message, file=name)) from error
     except OSError as error:
         message = f"cannot be read: {error.strerror or error}"
         raise ConfigError(Problem(message, file=name)) from error
     node = parse(text, name)
     if not isinstance(node.value, dict):
-        got = "is empty" if node.value is None else f"holds a {type(node.plain()).__name__}"
+        held = "a list" if isinstance(node.value, list) else f"only '{node.value}'"
+        got = "is empty" if node.value is None else f"holds {held}"
         message = f"{got}; a config is a mapping with the sections 'data' and 'task'"
         raise ConfigError(Problem(message, file=name))
     return node
@@ -128,7 +131,7 @@ def parse(text: str, file: str = "", key: str = "") -> Node:
         # a subclass of the safe loader, and only asked for nodes, never for objects
         root = yaml.compose(text, Loader=Yaml12Loader)
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(_syntax_problem(error, file, key)) from error
+        raise ConfigError(_syntax_problem(error, text, file, key)) from error
     except yaml.YAMLError as error:
         raise ConfigError(Problem(f"is not valid YAML: {error}", where=key, file=file)) from error
     place = Place(file, None, key)
@@ -265,12 +268,13 @@ class _Converter:
         return entries
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, file: str, key: str) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, source: str, file: str, key: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     text = error.problem or "cannot be parsed"
     if error.context:
         text = f"{text} {error.context}"
-    if "\\t" in text or "'\t'" in text:
-        text += "; indent with spaces"
+    lines = source.splitlines()
+    if mark is not None and mark.line < len(lines) and lines[mark.line].lstrip(" ")[:1] == "\t":
+        text += "; there is a tab, indent with spaces"
     line = mark.line + 1 if mark is not None and file else None
     return Problem(f"is not valid YAML: {text}", where=key, file=file, line=line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from .modules import package_folder
 _DISTRIBUTIONS: Final = {"pytorch_lightning": "pytorch-lightning"}
 
 
+@lru_cache(maxsize=1)
 def packages_key() -> str:
     """Return a key over versions and places of the packages, and over the code that reads them."""
     parts = [f"{sys.version_info.major}.{sys.version_info.minor}"]
