@@ -17,6 +17,10 @@ from imtoolkit.core.errors import RunError
 from imtoolkit.core.files import replacing
 
 
+class CheckpointError(RunError):
+    """A file of weights is missing, torn, no checkpoint, or holds code."""
+
+
 class AtomicCheckpointIO(CheckpointIO):
     """Save and load checkpoints for Lightning; see the module."""
 
@@ -72,17 +76,17 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         map_location: Where its tensors go, as in `torch.load`.
 
     Raises:
-        RunError: If there is no such file, or it is torn, no checkpoint, or holds code.
+        CheckpointError: If there is no such file, or it is torn, no checkpoint, or holds code.
     """
     path = Path(path)
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
         msg = f"there is no checkpoint {path}"
-        raise RunError(msg) from error
+        raise CheckpointError(msg) from error
     except (PermissionError, IsADirectoryError) as error:
         msg = f"cannot read the checkpoint {path}: {error.strerror or error}"
-        raise RunError(msg) from error
+        raise CheckpointError(msg) from error
     except (
         OSError,  # torch seeks to places that a torn file does not have
         pickle.UnpicklingError,
@@ -92,10 +96,10 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         KeyError,
         TypeError,
     ) as error:
-        raise RunError(_why_unreadable(path, error)) from error
+        raise CheckpointError(_why_unreadable(path, error)) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         msg = f"{path} is no checkpoint of a training: it has no 'state_dict'"
-        raise RunError(msg)
+        raise CheckpointError(msg)
     return content
 
 
@@ -111,7 +115,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         )
     size = path.stat().st_size
     return (
-        f"{path} is not a checkpoint, or only a part of one ({size} bytes). Take another state "
-        "of the "
-        "run, such as --inference.checkpoint last, or an earlier copy"
+        f"{path} is not a checkpoint, or only a part of one ({size} bytes). Take another state of "
+        "the run (--checkpoint best or last), an earlier copy of the file, or train again, "
+        "starting from another state with task.start_from"
     )

@@ -90,8 +90,8 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start counting steps and minutes from here, and the loader where the training stands.
 
-        To tell a schedule how long the training will be, Lightning iterates the loader before it has
-        restored its counters: that iterator stands at the very beginning.
+        To tell a schedule how long the training will be, Lightning iterates the loader before it
+        has restored its counters: that iterator stands at the very beginning.
         """
         fetcher = trainer.fit_loop._data_fetcher
         if trainer.ckpt_path is not None and fetcher is not None:

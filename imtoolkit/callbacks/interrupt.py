@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Final
 
@@ -15,6 +17,23 @@ from imtoolkit.callbacks.checkpoints import Checkpoints, is_safe, keeps_nothing
 from imtoolkit.core.errors import RunInterruptedError
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def signals_given_back() -> Iterator[None]:
+    """Put the signal handlers back as they were before the block.
+
+    Lightning, when it ends with an error, puts back those that it found, which are `Interrupt`'s.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 class Interrupt(Checkpoint):
@@ -32,7 +51,6 @@ class Interrupt(Checkpoint):
         self.checkpoints = checkpoints
         self.resume = resume
         self.received: int | None = None
-        self._before: dict[int, Any] = {}
         self._pid = os.getpid()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -61,29 +79,11 @@ class Interrupt(Checkpoint):
         if self._asked(trainer):
             self._leave(trainer)
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give the signals back."""
-        self._restore()
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Give the signals back."""
-        self._restore()
-
     def _listen(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may set handlers; the caller's stay
         for number in SIGNALS:
-            before = signal.signal(number, self._handle)
-            if before != self._handle:
-                self._before.setdefault(number, before)
-
-    def _restore(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in self._before.items():
-                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        self._before = {}
+            signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:  # a forked worker: it lives and dies with its parent

@@ -89,13 +89,22 @@ class MetricsCsv(Logger):
     def _rows(self) -> list[dict[str, str]]:
         """Return the whole rows of the file; a last line that was torn is left out."""
         try:
-            with self.path.open(encoding="utf-8", newline="") as stream:
+            with self.path.open(encoding="utf-8", errors="replace", newline="") as stream:
                 text = stream.read()
         except FileNotFoundError:
             return []
         whole = text[: text.rfind("\n") + 1]
-        rows = list(csv.DictReader(io.StringIO(whole), restval=""))
-        return [row for row in rows if None not in row and (row.get("step") or "").isdigit()]
+        try:
+            rows = list(csv.DictReader(io.StringIO(whole), restval=""))
+        except csv.Error:  # no table at all
+            return []
+        return [
+            row
+            for row in rows
+            if None not in row
+            and (row.get("step") or "").isdigit()
+            and all(map(_is_number, row.values()))
+        ]
 
     def _add_columns(self, new: list[str]) -> None:
         rows = [row for row in self._rows() if row["step"] != self._row["step"]]
@@ -125,6 +134,14 @@ class MetricsCsv(Logger):
 
     def _size(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or "0")
+    except ValueError:
+        return False
+    return True
 
 
 def _text(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -31,9 +32,9 @@ def train(
         Optional[str],  # noqa: UP045
         typer.Option("--resume", help="Continue this run: path, prefix of its id, or latest."),
     ] = None,
-    run: Annotated[
+    folder: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--run", help="The run folder to make; left out, a new one below runs/."),
+        typer.Option("--folder", help="The run folder to make; left out, a new one below runs/."),
     ] = None,
     debug: Annotated[
         Optional[str],  # noqa: UP045
@@ -51,10 +52,12 @@ def train(
         continue_run(resume, overrides())
         return
     assert config is not None
-    _new_run(config, run, debug, trust=trust)
+    if os.environ.get("RANK", "0") != "0":
+        out().quiet = True  # torchrun started several of us: one talks
+    _new_run(config, folder, debug, trust=trust)
 
 
-def _new_run(config: str, run: str | None, debug: str | None, *, trust: bool) -> None:
+def _new_run(config: str, folder: str | None, debug: str | None, *, trust: bool) -> None:
     from imtoolkit.config import load_config
 
     words = overrides()
@@ -67,7 +70,7 @@ def _new_run(config: str, run: str | None, debug: str | None, *, trust: bool) ->
     from imtoolkit.trainer.train import train as train_model
 
     with resume_hint():
-        done = train_model(loaded, path=run, quiet=not out().talks)
+        done = train_model(loaded, path=folder, quiet=not out().talks)
     show_run(done)
 
 

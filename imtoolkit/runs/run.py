@@ -106,9 +106,18 @@ class Run:
 
         path = self.path / layout.METRICS
         try:
-            return pd.read_csv(path)
-        except (FileNotFoundError, pd.errors.EmptyDataError):
+            # a line that a crash has torn, or another program spoilt, costs no more than itself
+            frame = pd.read_csv(path, encoding_errors="replace", on_bad_lines="skip", dtype=str)
+        except (FileNotFoundError, pd.errors.EmptyDataError, pd.errors.ParserError):
             return pd.DataFrame()
+        if not {"epoch", "step"} <= set(frame.columns):
+            return pd.DataFrame()
+        numbers = frame.apply(pd.to_numeric, errors="coerce")
+        whole = (numbers.notna() | frame.isna()).all(axis="columns") & numbers["step"].notna()
+        kept = numbers[whole].reset_index(drop=True)
+        counts = [name for name in ("epoch", "step") if kept[name].notna().all()]
+        found: pd.DataFrame = kept.astype(dict.fromkeys(counts, int))
+        return found
 
     @property
     def checkpoints(self) -> list[str]:

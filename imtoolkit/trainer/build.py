@@ -23,7 +23,7 @@ from imtoolkit.callbacks.progress import Progress
 from imtoolkit.config.sections import Component, Config, TrainerConfig
 from imtoolkit.config.settings import cache_root, runs_root
 from imtoolkit.core import registry
-from imtoolkit.core.errors import ConfigError, Problem
+from imtoolkit.core.errors import ConfigError, Problem, RunError
 from imtoolkit.core.facts import DataFacts
 from imtoolkit.data.datamodule import ImageDataModule
 from imtoolkit.runs import Run, find_run
@@ -52,6 +52,12 @@ def build_data(config: Config, machine: Machine, run: Run | None = None) -> Imag
     """
     loader = replace(config.data.loader, workers=machine.workers, pin_memory=machine.pin_memory)
     drawn = run.path / SPLITS if run is not None else None
+    if run is not None and run.checkpoints and not (run.path / SPLITS).is_file():
+        message = (
+            f"run {run.id} has lost its {SPLITS}: nobody can tell which images it was trained on. "
+            "Restore the file, or evaluate other images (--images and --targets)"
+        )
+        raise RunError(message)
     return ImageDataModule(
         replace(config.data, loader=loader),
         target_spec(config.task),
@@ -67,7 +73,6 @@ def build_model(config: Config, facts: DataFacts) -> Task:
 
     Raises:
         ConfigError: If parts do not fit each other or the data.
-        RunError: If the run to start from has no such weights.
     """
     task = build_task(config.task, config.inference, facts, config.seed)
     if config.trainer.channels_last:
@@ -80,12 +85,30 @@ def start_weights(task: Task, config: Config) -> None:
     start = config.task.start_from
     if start is None:
         return
+    try:
+        path = start_file(config)
+        assert path is not None
+        task.start_from(load_checkpoint(path)["state_dict"], start.exclude)
+    except RunError as error:
+        raise ConfigError(Problem(str(error), where="task.start_from")) from error
+
+
+def start_file(config: Config) -> Path | None:
+    """Return the file of ``task.start_from``; ``None`` where the config names none.
+
+    Raises:
+        ConfigError: If there is no such run, state or file.
+    """
+    start = config.task.start_from
+    if start is None:
+        return None
     given = Path(start.run).expanduser()
     if given.is_file():
-        path = given
-    else:
-        path = find_run(start.run, runs_root(config)).checkpoint(start.checkpoint)
-    task.start_from(load_checkpoint(path)["state_dict"], start.exclude)
+        return given
+    try:
+        return find_run(start.run, runs_root(config)).checkpoint(start.checkpoint)
+    except RunError as error:
+        raise ConfigError(Problem(str(error), where="task.start_from")) from error
 
 
 def monitored(config: Config, task: Task) -> dict[str, Literal["min", "max"]]:

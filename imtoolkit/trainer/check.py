@@ -14,6 +14,7 @@ from imtoolkit.config.sections import Config
 from imtoolkit.core.batch import ID, IMAGE, TARGET, Batch, Stage
 from imtoolkit.core.errors import ConfigError, DataError, ImtoolkitError, Problem, RunFailedError
 from imtoolkit.tasks.base import Task
+from imtoolkit.tasks.optimization import build_optimizers
 from imtoolkit.trainer import build
 from imtoolkit.trainer.machine import Machine, choose_machine
 from imtoolkit.trainer.session import explained, quiet_libraries
@@ -85,6 +86,7 @@ def check_run(config: Config) -> CheckReport:
         DataError: If images or tables are wrong; all of them are listed.
     """
     machine = choose_machine(config)
+    build.start_file(config)
     plugin_modules.load(config)
     data = build.build_data(config, machine)
     try:
@@ -93,6 +95,7 @@ def check_run(config: Config) -> CheckReport:
             task = build.build_model(config, data.facts)
             build.start_weights(task, config)
             build.monitored(config, task)
+            build_optimizers(task)
             return _try_out(config, machine, task, data)
     except ImtoolkitError:
         raise

@@ -63,11 +63,11 @@ def evaluate(
         DataError: If the run has no images in this split.
     """
     found = find_run(run, runs_root())
+    other = find_run(against, runs_root()) if against is not None else None
     first = _measure(found, split, checkpoint, source, quiet=quiet)
-    if against is None:
+    if other is None:
         return scores.save(first, _folder(found, split))
     settings, seed = found.config.evaluation, found.config.seed
-    other = find_run(against, runs_root())
     second = _measure(other, split, None, source, quiet=quiet)
     compared = scores.compare(first, second, settings, seed)
     first.summary["against"] = {"run": other.id, **compared}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imtoolkit import io
-from imtoolkit.core.errors import DataError, Problem
+from imtoolkit.core.errors import DataError, Problem, did_you_mean
 
 TABLES = (".csv", ".tsv")
 
@@ -63,6 +63,24 @@ def find_inputs(given: Sequence[str | Path]) -> list[Input]:
     if problems:
         raise DataError(problems)
     return list(found.values())
+
+
+def check_output(output: Path, suffix: str | None) -> None:
+    """Refuse a format or a folder that no prediction could be written in.
+
+    Raises:
+        DataError: Before anything is computed.
+    """
+    from imtoolkit.io.writer import FORMATS
+
+    if suffix is not None and suffix.lower() not in FORMATS:
+        known = did_you_mean(suffix, FORMATS)
+        message = f"cannot write '{suffix}' files.{known} There are {', '.join(FORMATS)}"
+        raise DataError(message)
+    place = next(place for place in (output, *output.absolute().parents) if place.exists())
+    if not place.is_dir():
+        message = "is a file; predictions go into a folder. Choose another --output folder"
+        raise DataError(Problem(message, file=str(place)))
 
 
 def check_targets(inputs: Iterable[Input], output: Path, suffix: str | None) -> None:

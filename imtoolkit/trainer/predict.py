@@ -20,6 +20,7 @@ from imtoolkit.config.sections import Config
 from imtoolkit.config.settings import runs_root
 from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.core.facts import TargetKind, TargetSpec
+from imtoolkit.data.checks import check_sample
 from imtoolkit.data.loading import load
 from imtoolkit.data.preprocess import Preprocessor, Undo
 from imtoolkit.data.references import INSIDE, MEMORY
@@ -27,7 +28,7 @@ from imtoolkit.io.picture import Picture
 from imtoolkit.runs import Run, find_run
 from imtoolkit.trainer import build
 from imtoolkit.trainer.evaluate import load_state
-from imtoolkit.trainer.inputs import Input, check_targets, find_inputs
+from imtoolkit.trainer.inputs import Input, check_output, check_targets, find_inputs
 from imtoolkit.trainer.machine import choose_machine
 
 log = logging.getLogger(__name__)
@@ -124,6 +125,9 @@ class Predictor:
         return written
 
     def _raw(self, picture: Picture) -> tuple[torch.Tensor, Undo]:
+        problems, _ = check_sample(picture, None, None, TargetSpec(TargetKind.NONE), where="")
+        if problems:
+            raise DataError(problems)  # a net makes something of NaN as well, and it means nothing
         image, undo = self.preprocessor.image(picture)  # (C, [Z,] Y, X)
         channels = self.run.facts.in_channels
         if image.shape[0] != channels or image.ndim - 1 != self.run.facts.spatial_dims:
@@ -187,6 +191,7 @@ def predict(
     found = find_inputs(given)
     predictor = Predictor(run, checkpoint=checkpoint, accelerator=accelerator, axes=axes)
     suffix = suffix or predictor.config.inference.format
+    check_output(Path(output), suffix)
     check_targets(found, Path(output), suffix)
     return _predict_files(predictor, found, Path(output), suffix, track)
 
@@ -202,17 +207,19 @@ def _predict_files(
             written += predictor.file(one.path, one.target(output, suffix), protect=protect)
         except DataError as error:
             problems += [
-                problem if problem.file else replace(problem, file=str(one.path))
+                replace(problem, file=problem.file or str(one.path), where="")
                 for problem in error.problems
             ]
-            log.warning("not predicted: %s", error)
+            log.debug("not predicted: %s", error)  # told in the end, with the others
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
                 raise  # the next image would fail as well
             problems.append(Problem(str(error), file=str(one.path)))
-    if problems:
+    if problems and written:
         told = Problem(f"{len(written)} files were written to {output}; these were not predicted:")
         raise DataError([told, *problems])
+    if problems:
+        raise DataError(problems)
     return written
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from imtoolkit.runs.layout import CONFIG
 from imtoolkit.trainer import launch
 from imtoolkit.trainer.machine import choose_machine
 from imtoolkit.trainer.train import carry_out
+
+log = logging.getLogger(__name__)
 
 
 def resume(
@@ -51,6 +54,8 @@ def resume(
             where = f"process {status.pid} on {status.host}"
             msg = f"run {found.id} is running ({where}); two processes would spoil it"
             raise RunError(msg)
+        if status.state is State.FINISHED and not overrides:
+            log.info("the run had finished. To train it longer, add --trainer.max_epochs N")
         if overrides:
             rewrite_config(found, config)
 

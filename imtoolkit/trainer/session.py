@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from imtoolkit.callbacks.checkpoint_io import CheckpointError
 from imtoolkit.core.errors import (
     ConfigError,
     ImtoolkitError,
@@ -81,10 +82,10 @@ def _tell(run: Run, error: BaseException) -> None:
     else:
         state, code = State.FAILED, error.exit_code if isinstance(error, ImtoolkitError) else 1
     reason = str(error).strip() or type(error).__name__
-    log.error("%s: %s", state.value, reason)
+    log.debug("%s: %s", state.value, reason)  # the caller shows it
     if state is State.FAILED:
         log.debug("%s", "".join(traceback.format_exception(error)))
-        if (run.path / CHECKPOINTS / LAST).is_file():
+        if (run.path / CHECKPOINTS / LAST).is_file() and not isinstance(error, CheckpointError):
             error.add_note(f"The last saved state is kept. Continue with: {resume_command(run)}")
     with contextlib.suppress(OSError):  # a full disk, perhaps the very reason
         set_state(run.path, state, reason=reason, exit_code=int(code))

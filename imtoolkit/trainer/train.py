@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from imtoolkit.callbacks.checkpoints import keeps_nothing
+from imtoolkit.callbacks.interrupt import signals_given_back
 from imtoolkit.config import load_config, to_yaml
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Config
 from imtoolkit.config.settings import runs_root
+from imtoolkit.core.errors import ImtoolkitError
+from imtoolkit.core.facts import DataFacts
 from imtoolkit.core.files import write_json, write_text
 from imtoolkit.data.datamodule import ImageDataModule
 from imtoolkit.runs import Run, create_run
-from imtoolkit.runs.layout import CHECKPOINTS, CONFIG, LAST, PROVENANCE, RESOLVED, SPLITS
+from imtoolkit.runs.layout import CHECKPOINTS, CONFIG, LAST, METRICS, PROVENANCE, RESOLVED, SPLITS
 from imtoolkit.runs.provenance import provenance
 from imtoolkit.tasks.base import Task
+from imtoolkit.tasks.optimization import build_optimizers
 from imtoolkit.trainer import build, launch
 from imtoolkit.trainer.evaluate import evaluate_after_training
 from imtoolkit.trainer.machine import Machine, choose_machine
@@ -54,6 +60,7 @@ def train(
         config = load_config(config)
     config = launch.as_launched(config)
     machine = choose_machine(config)
+    build.start_file(config)
     asked = config
 
     def make() -> Path:
@@ -61,7 +68,28 @@ def train(
 
     launched = launch.is_launched()
     run = Run(launch.shared(make, machine) if launched else make())
-    return carry_out(run, config, machine, resume=False, quiet=quiet)
+    if launched:
+        return carry_out(run, config, machine, resume=False, quiet=quiet)
+    with unless_refused(run):
+        return carry_out(run, config, machine, resume=False, quiet=quiet)
+
+
+@contextlib.contextmanager
+def unless_refused(run: Run) -> Iterator[None]:
+    """Take a new run folder away where the data or the config are refused before a first step.
+
+    There is nothing in it that the message does not tell, and the same ``--folder`` can be given
+    again once the mistake is mended.
+    """
+    try:
+        yield
+    except ImtoolkitError as error:
+        began = run.checkpoints or (run.path / METRICS).is_file()
+        if error.exit_code == 2 and not began:
+            shutil.rmtree(run.path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                run.path.parent.rmdir()  # the folder of this name, where nothing else is in it
+        raise
 
 
 def start_run(config: Config, path: Path | None = None) -> Run:
@@ -85,36 +113,42 @@ def work(run: Run, config: Config, machine: Machine, *, resume: bool, quiet: boo
     """Prepare the data, build the model, train and evaluate it; one process of a run."""
     rank = launch.own_rank()
     with working_on(run, rank=rank), threads(machine.threads):
-        log.info("uses %s", machine)
+        log.debug("uses %s", machine)
         plugin_modules.load(config)
         data = build.build_data(config, machine, run)
         data.prepare_data()
-        task = build.build_model(config, data.facts)
+        ranks = machine.processes * machine.nodes
+        facts = replace(data.facts, steps_per_epoch=data.steps_per_epoch(ranks))
+        task = build.build_model(config, facts)
         last = run.path / CHECKPOINTS / LAST
         continues = resume and last.is_file()
         if not continues:
             build.start_weights(task, config)
+            build_optimizers(task)
         if rank == 0:
-            write_facts(run, task, data, machine)
+            write_facts(run, task, data, facts, machine)
         callbacks = build.build_callbacks(config, task, run, machine, quiet=quiet)
-        trainer = build.build_trainer(config, machine, data.facts, run, callbacks)
-        trainer.fit(task, datamodule=data, ckpt_path=last if continues else None)
+        trainer = build.build_trainer(config, machine, facts, run, callbacks)
+        with signals_given_back():
+            trainer.fit(task, datamodule=data, ckpt_path=last if continues else None)
         if not keeps_nothing(trainer) and not config.trainer.barebones:
             evaluate_after_training(run, config, machine, task, data, quiet=quiet)
     return run
 
 
-def write_facts(run: Run, task: Task, data: ImageDataModule, machine: Machine) -> None:
+def write_facts(
+    run: Run, task: Task, data: ImageDataModule, facts: DataFacts, machine: Machine
+) -> None:
     """Write what the data filled in, and where everything comes from."""
     weights = [weight.numel() for weight in task.parameters()]
     trained = [weight.numel() for weight in task.parameters() if weight.requires_grad]
     before = run.resolved if (run.path / RESOLVED).is_file() else None
-    if before is not None and before["facts"].get("fingerprint") != data.facts.fingerprint:
+    if before is not None and before["facts"].get("fingerprint") != facts.fingerprint:
         log.warning(
             "the images are not those that the run began with; it continues with the new ones"
         )
     resolved = {
-        "facts": data.facts.to_dict(),
+        "facts": facts.to_dict(),
         "machine": machine.to_dict(),
         "parameters": {"all": sum(weights), "trained": sum(trained)},
     }
@@ -128,10 +162,10 @@ def write_facts(run: Run, task: Task, data: ImageDataModule, machine: Machine) -
         data.write_splits(run.path / SPLITS)
     if before is None:
         told = provenance(
-            device=machine.device, threads=machine.threads, data_fingerprint=data.facts.fingerprint
+            device=machine.device, threads=machine.threads, data_fingerprint=facts.fingerprint
         )
         write_json(run.path / PROVENANCE, told)
-    log.info("%d images for training, %s", data.facts.samples.get("train", 0), data.facts.samples)
+    log.info("%d images for training, %s", facts.samples.get("train", 0), facts.samples)
     log.info("%d weights, %d of them trained", sum(weights), sum(trained))
 
 

@@ -102,9 +102,7 @@ def imtoolkit(folder: Path, *words: str, **environment: str) -> subprocess.Compl
 
 
 def train(folder: Path, config: Path, run: Path, **environment: str) -> int:
-    done = imtoolkit(
-        folder, "train", str(config), "--run", str(run), "--trust", **environment
-    )
+    done = imtoolkit(folder, "train", str(config), "--folder", str(run), "--trust", **environment)
     assert done.returncode in (0, -signal.SIGKILL, 130, 143), done.stderr
     return done.returncode
 
@@ -129,7 +127,9 @@ def assert_same(run: Run, reference: Run) -> None:
         assert ours["global_step"] == theirs["global_step"]
         assert str(ours["lr_schedulers"]) == str(theirs["lr_schedulers"])
         assert str(ours["optimizer_states"]) == str(theirs["optimizer_states"])
-        assert ours["callbacks"]["Checkpoints"]["best"] == theirs["callbacks"]["Checkpoints"]["best"]
+        assert (
+            ours["callbacks"]["Checkpoints"]["best"] == theirs["callbacks"]["Checkpoints"]["best"]
+        )
     pd.testing.assert_frame_equal(untimed(run), untimed(reference), check_exact=True)
 
 
@@ -167,12 +167,10 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
 
 
 @pytest.mark.parametrize(("by", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_saves_in_mid_epoch_and_the_printed_line_resumes(
-    folder, undisturbed, by, code
-):
+def test_a_signal_saves_in_mid_epoch_and_the_printed_line_resumes(folder, undisturbed, by, code):
     run = folder / f"stopped-{by}"
     config = config_file(folder, 0, "every_epochs: 1")
-    words = ("train", str(config), "--run", str(run), "--trust")
+    words = ("train", str(config), "--folder", str(run), "--trust")
     done = imtoolkit(folder, *words, KILL_AT="1:2", KILL_BY=by)
     assert done.returncode == code, done.stderr
     assert Run(run).status.state is State.INTERRUPTED
@@ -186,7 +184,7 @@ def test_a_signal_saves_in_mid_epoch_and_the_printed_line_resumes(
 def test_a_finished_run_goes_on_with_more_epochs_as_if_it_had_never_stopped(folder, undisturbed):
     run = folder / "longer"
     config = config_file(folder, 0, "every_epochs: 1")
-    words = ("train", str(config), "--run", str(run), "--trust", "--trainer.max_epochs", "2")
+    words = ("train", str(config), "--folder", str(run), "--trust", "--trainer.max_epochs", "2")
     assert imtoolkit(folder, *words).returncode == 0
     done = imtoolkit(folder, "train", "--resume", str(run), "--trainer.max_epochs", "4")
     assert done.returncode == 0, done.stderr
