@@ -123,4 +123,11 @@ def _tell(found: Verification) -> None:
 def _root(given: Path | None) -> Path:
     from imtoolkit.config.settings import cache_root
 
-    return given.expanduser().absolute() if given is not None else cache_root()
+    folder = given.expanduser().absolute() if given is not None else cache_root()
+    if folder.exists() and not folder.is_dir():
+        message = (
+            f"the cache '{folder}' is a file, not a folder. Say where it is with --root or "
+            "IMTOOLKIT_CACHE"
+        )
+        raise ConfigError(message)
+    return folder

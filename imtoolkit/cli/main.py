@@ -81,14 +81,40 @@ def report(error: BaseException, output: Output) -> int:
         return 1
     code, message = _explained(error)
     if message:
-        prefix = (
-            "" if isinstance(error, ImtoolkitError) and len(_problems(error)) > 1 else "error: "
-        )
-        print(f"{prefix}{message}", file=sys.stderr, flush=True)
+        prefix = "" if len(_problems(error)) > 1 else "error: "
+        told = grouped(_problems(error)) or message
+        print(f"{prefix}{told}", file=sys.stderr, flush=True)
     if output.json:
         output.result(error=message, exit_code=code, problems=_problems(error))
         output.finish()
     return code
+
+
+def grouped(problems: Sequence[Problem], most: int = 20) -> str:
+    """Return problems as text; what is wrong with many files in the same way is said once.
+
+    Example:
+        >>> print(grouped([Problem("is empty", file=f"{n}.tif") for n in range(5)], most=2))
+        is empty (5 files):
+          0.tif
+          1.tif
+          and 3 more
+    """
+    files: dict[str, list[Problem]] = {}
+    for problem in problems:
+        # a place in a config is said with its message; a file of images may share it with others
+        key = problem.message if problem.file and problem.line is None else str(problem)
+        files.setdefault(key, []).append(problem)
+    lines: list[str] = []
+    for message, same in files.items():
+        if len(same) == 1:
+            lines.append(str(same[0]))
+            continue
+        lines.append(f"{message} ({len(same)} files):")
+        lines += [f"  {problem.file}" for problem in same[:most]]
+        if len(same) > most:
+            lines.append(f"  and {len(same) - most} more")
+    return "\n".join(lines)
 
 
 def _problems(error: BaseException) -> list[Problem]:
@@ -137,8 +163,8 @@ def _option_hint(error: BaseException) -> str:
     word = str(option).lstrip("-").replace("-", "_")
     hits = [key for key in all_keys() if key.rpartition(".")[2] == word]
     if hits:
-        return f" Keys of the config are written out: --{hits[0]}"
-    return " Keys of the config are written out, such as --trainer.max_epochs 5"
+        return f". Keys of the config are written out: --{hits[0]}"
+    return ". Keys of the config are written out, such as --trainer.max_epochs 5"
 
 
 def _dispatch(words: list[str], output: Output) -> int:

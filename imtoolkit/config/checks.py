@@ -65,6 +65,12 @@ CHOICES: Final[dict[str, tuple[Any, ...]]] = {
 AXES: Final = "TCZYXS"
 """Letters of axes: time, channel, depth, height, width, samples (colours)."""
 
+STRATEGIES: Final = (
+    *("auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook", "fsdp", "deepspeed"),
+    *("single_device", "model_parallel", "xla", "single_xla", "xla_fsdp"),
+)
+"""Lightning's strategies; variants such as ``ddp_find_unused_parameters_true`` begin like them."""
+
 METRICS: Final = {"segmentation": ("dice", "iou", "hd95", "surface_dice")}
 """Category -> names of the metrics that are computed without being listed."""
 
@@ -204,7 +210,10 @@ def _sizes(values: _Values) -> Iterator[Problem]:
             message = f"expects [Y, X] or [Z, Y, X] in pixels, got {size}"
             yield values.place(key).problem(message)
         elif dims is not None and len(size) != dims:
-            message = f"{size} has {len(size)} sides, and images with the axes {axes} have {dims}"
+            message = (
+                f"{size} has {len(size)} sides, and images with the axes {axes} have {dims}. Give "
+                f"{'[Z, Y, X]' if dims == 3 else '[Y, X]'}, or mend data.axes"
+            )
             yield values.place(key).problem(message)
     size, per_image = values.get("data.patch.size"), values.get("data.patch.per_image")
     if size is None and (per_image or PatchConfig.per_image) > 1:
@@ -360,6 +369,11 @@ def _trainer(values: _Values) -> Iterator[Problem]:
     if max_time is not None and not re.fullmatch(r"\d+:\d{1,2}:\d{1,2}:\d{1,2}", max_time):
         message = f"expects DD:HH:MM:SS such as 00:02:30:00, got '{max_time}'"
         yield values.place("trainer.max_time").problem(message)
+    strategy = values.get("trainer.strategy", "auto")
+    if strategy not in STRATEGIES and not strategy.startswith(("ddp_", "fsdp_", "deepspeed_")):
+        hint = did_you_mean(strategy, STRATEGIES)
+        message = f"'{strategy}' is not known.{hint} Known: {listed(STRATEGIES, 20)}"
+        yield values.place("trainer.strategy").problem(message)
     devices = values.get("trainer.devices")
     wrong = (
         (isinstance(devices, str) and not re.fullmatch(r"auto|-1|\d+(,\d+)*,?", devices))

@@ -47,7 +47,11 @@ def apply_splits(manifest: Manifest, path: Path, *, allow_new: bool = False) -> 
         DataError: If samples are gone, are new, or changed their group since.
     """
     table = _read_splits(path, ["id", "dataset", "group", "split"])
-    drawn = _by_key(table, "id", path)
+    drawn = _by_key(table, "id" if "id" in table.column_names else "group", path)
+    lost = [name for name in ("id", "group") if name not in table.column_names]
+    if lost:
+        message = f"the column {listed(lost)} is gone. Restore the file, or start a new run"
+        raise DataError(Problem(message, file=str(path)))
     drawn_groups = dict(zip(texts_of(table, "id"), texts_of(table, "group"), strict=True))
     ids, groups = manifest.column("id"), manifest.column("group")
     known = set(ids)

@@ -98,9 +98,10 @@ def load_matching(
         excluded=excluded,
     )
     if not fitting:
+        shapes = "; their names agree, but no shape does" if report.mismatched else ""
         message = (
-            "none of the weights fit: is it a run with the same net?\n"
-            f"{report}\nHere: {listed(asked, 3)}; there: {listed(list(state), 3)}"
+            f"none of the weights fit{shapes}. Here they are called {listed(asked, 3)}, there "
+            f"{listed(list(state), 3)}. Start from a run with the same net"
         )
         raise RunError(message)
     with torch.no_grad():

@@ -130,7 +130,9 @@ def check_size(probe: SizeProbe, size: Sequence[int], *, name: str, where: str) 
         if fitting
         else "No size near it fits: check the parameters of the net (strides, depth, dimensions)"
     )
-    message = f"net '{name}' cannot take images of {list(size)}: {complaint}. {remedy}"
+    # torch's own words ("Sizes of tensors must match ...") only where nothing better is known
+    reason = "" if fitting else f" ({complaint})"
+    message = f"net '{name}' cannot take images of {list(size)}{reason}. {remedy}"
     raise ConfigError(Problem(message, where=where))
 
 

@@ -9,10 +9,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Timer
 from torch import nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from imtoolkit.config.sections import Component, SchedulerConfig, TaskConfig
-from imtoolkit.core.errors import ConfigError, Problem, listed
+from imtoolkit.core.errors import ComponentError, ConfigError, Problem, listed
 from imtoolkit.optim.building import (
     Horizon,
     build_optimizer,
@@ -32,20 +33,35 @@ def configure(task: Task) -> list[dict[str, Any]]:
     Raises:
         ConfigError: If an optimizer or schedule belongs to no net of the task.
     """
-    config = task.config
-    wanted = dict(config.optimizers) or {next(iter(task.nets)): DEFAULT_OPTIMIZER}
-    schedules = _by_role(config, list(wanted))
+    optimizers = build_optimizers(task)
+    schedules = _by_role(task.config, list(optimizers))
     horizon = horizon_of(task.trainer)
     entries = []
-    for role, component in wanted.items():
-        module = _trained_by(task, role, alone=len(wanted) == 1)
-        trained = [weight for weight in module.parameters() if weight.requires_grad]
-        optimizer = build_optimizer(component.name, component.params, trained)
+    for role, optimizer in optimizers.items():
         entry: dict[str, Any] = {"optimizer": optimizer}
         if role in schedules:
             entry["lr_scheduler"] = _schedule(task, role, schedules[role], optimizer, horizon)
         entries.append(entry)
     return entries
+
+
+def build_optimizers(task: Task) -> dict[str, Optimizer]:
+    """Return an optimizer for each role; it needs no trainer, so mistakes show before training.
+
+    Raises:
+        ConfigError: If an optimizer belongs to no net of the task, or refuses its parameters.
+    """
+    wanted = dict(task.config.optimizers) or {next(iter(task.nets)): DEFAULT_OPTIMIZER}
+    found = {}
+    for role, component in wanted.items():
+        module = _trained_by(task, role, alone=len(wanted) == 1)
+        trained = [weight for weight in module.parameters() if weight.requires_grad]
+        try:
+            found[role] = build_optimizer(component.name, component.params, trained)
+        except ComponentError as error:
+            key = "task.optimizer" if len(wanted) == 1 else f"task.optimizers.{role}"
+            raise ConfigError(Problem(str(error), where=key)) from error
+    return found
 
 
 def horizon_of(trainer: pl.Trainer) -> Horizon:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -126,6 +127,8 @@ def require_folder(folder: Path, remedy: str) -> None:
     if folder.is_dir():
         return
     kind = "is a file, not a folder" if folder.exists() else "does not exist"
+    if os.name != "nt" and "\\" in folder.name:
+        kind += " (it looks like a path of Windows; here folders are parted by '/')"
     message = f"folder '{folder}' {kind}. {nearest_existing(folder)} {remedy}"
     raise DataError(message)
 
@@ -149,8 +152,14 @@ def require_files(references: Iterable[str | None], remedy: str) -> None:
     if missing:
         found = list(dict.fromkeys(missing))
         hint = f"{nearest_existing(Path(found[0]))} {remedy}"
-        problems = [Problem(f"file '{path}' does not exist") for path in found]
+        problems = [Problem(_absence(Path(path))) for path in found]
         raise DataError([*shortened(problems), Problem(hint)])
+
+
+def _absence(path: Path) -> str:
+    if path.is_symlink():
+        return f"file '{path}' is a link to '{path.readlink()}', which does not exist"
+    return f"file '{path}' does not exist"
 
 
 def require_unique(ids: Sequence[str], paths: Sequence[str], remedy: str) -> None:
@@ -165,11 +174,15 @@ def require_unique(ids: Sequence[str], paths: Sequence[str], remedy: str) -> Non
     for name, path in zip(ids, paths, strict=True):
         files[name].append(path)
     problems = [
-        Problem(f"'{name}' stands for several files: {', '.join(sorted(same))}")
-        for name, same in sorted(files.items())
-        if len(same) > 1
+        Problem(_shared(name, same)) for name, same in sorted(files.items()) if len(same) > 1
     ]
     raise DataError([*shortened(problems), Problem(remedy)])
+
+
+def _shared(name: str, paths: Sequence[str]) -> str:
+    if len(set(paths)) == 1:
+        return f"'{paths[0]}' is listed {len(paths)} times"
+    return f"'{name}' stands for several files: {', '.join(sorted(paths))}"
 
 
 def shortened(problems: Sequence[Problem], most: int = MOST) -> list[Problem]:

@@ -122,7 +122,7 @@ def test_csv_lists_all_missing_files(tmp_path: Path) -> None:
         ("image,split\na.tif,trian\n", "holds 'trian'"),
         ("image,id\na.tif,\n", ":2: no id"),
         ("image,x\n,1\n", ":2: no image"),
-        ("image\na.tif\na.tif\n", "stands for several files"),
+        ("image\na.tif\na.tif\n", "a.tif' is listed 2 times"),
         ("image,x\na.tif\n", "cannot be read"),
     ],
 )
