@@ -113,9 +113,10 @@ def _check_parameter(
             problems.append(node.place.problem(_unknown_parameter(kind, name, key, entry)))
     elif not _holds_components(value):
         wrong = mismatch(known[key].annotation, known[key].default, value)
-        if wrong is not None and not _is_fact(kind, key, value):
-            hint = _component_hint(kind, key, value, index)
-            problems.append(node.place.problem(f"{kind} '{name}': {wrong}{hint}"))
+        hint = _component_hint(kind, key, known[key].annotation, value, index)
+        if hint or (wrong is not None and not _is_fact(kind, key, value)):
+            text = ". ".join(part for part in (wrong, hint) if part)
+            problems.append(node.place.problem(f"{kind} '{name}': {text}"))
     _check_nested(kind, key, node, index, problems)
 
 
@@ -165,11 +166,14 @@ def _unknown_parameter(kind: str, name: str, key: str, entry: Entry) -> str:
     return f"{kind} '{name}' takes no parameter '{key}'.{hint}"
 
 
-def _component_hint(kind: str, key: str, value: Any, index: Index) -> str:
+def _component_hint(kind: str, key: str, annotation: str | None, value: Any, index: Index) -> str:
+    """Tell how a component is written where its bare name stands inside ``params``."""
+    takes_text = "str" in (annotation or "str")
     inner = nested_kind(kind, key)
-    if isinstance(value, str) and index.get(inner, value) is not None:
-        return f". A component inside params is written {{name: {value}, params: {{}}}}"
-    return ""
+    named = inner in key.lower() and isinstance(value, str) and not takes_text
+    if not named or index.get(inner, value) is None:
+        return ""
+    return f"a component inside params is written {{name: {value}, params: {{}}}}"
 
 
 def _parameters(names: list[str]) -> str:

@@ -117,7 +117,9 @@ def _wrong_type(node: Node, annotation: Any, problems: list[Problem]) -> None:
         hint = "." + did_you_mean(value, annotation.__members__)
     elif isinstance(value, str) and node.place.line and _is_number(value, annotation):
         hint = f". Write it without quotes: {value}"
-    elif any(get_origin(arg) is list for arg in arguments) and not isinstance(value, (list, dict)):
+    elif any(get_origin(arg) is list for arg in (annotation, *arguments)) and not isinstance(
+        value, (list, dict)
+    ):
         hint = f". For a single entry write [{value}]"
     message = f"expects {in_words(annotation)}, got {got(value)}{hint}"
     problems.append(node.place.problem(message))

@@ -31,14 +31,13 @@ class Index:
     """Finds components of a kind by name.
 
     Args:
-        plugins: Names of plugin modules and their files; they are read, never imported.
+        plugins: First part of dotted paths into a plugin -> name and file of its module. They are
+            read, never imported.
     """
 
-    def __init__(self, plugins: Mapping[str, Path] | None = None) -> None:
-        self._plugins = dict(plugins or {})
-        self._builder = Builder(
-            Reader({_module(name): file for name, file in self._plugins.items()})
-        )
+    def __init__(self, plugins: Mapping[str, tuple[str, Path]] | None = None) -> None:
+        self._plugins = {name: module for name, (module, _) in (plugins or {}).items()}
+        self._builder = Builder(Reader(dict((plugins or {}).values())))
         self._packages = _load("packages", packages_key(), Builder.packages)
         self._own = _load("own", own_key(), Builder.own)
         self._plugin_tables: dict[str, dict[str, Entry]] = {}
@@ -99,14 +98,14 @@ class Index:
     def _plugin_path(self, path: str) -> str:
         for name in self._plugins:
             if path.startswith(f"{name}."):
-                return f"{_module(name)}.{path.removeprefix(f'{name}.')}"
+                return f"{self._plugins[name]}.{path.removeprefix(f'{name}.')}"
         return path
 
     def _of_plugins(self, kind: str) -> dict[str, Entry]:
         if kind not in self._plugin_tables:
             table: dict[str, Entry] = {}
-            for name in self._plugins:
-                table.update(self._builder.public(kind, _module(name)))
+            for module in self._plugins.values():
+                table.update(self._builder.public(kind, module))
             self._plugin_tables[kind] = table
         return self._plugin_tables[kind]
 
@@ -117,27 +116,23 @@ def open_index(plugins: Iterable[str] = ()) -> Index:
 
 
 @lru_cache(maxsize=8)
-def _cached_index(plugins: tuple[tuple[str, Path], ...], stamp: str) -> Index:
+def _cached_index(plugins: tuple[tuple[str, tuple[str, Path]], ...], stamp: str) -> Index:
     return Index(dict(plugins))
 
 
 def _open(plugins: tuple[str, ...]) -> Index:
-    from imtoolkit.config.plugins import is_file
+    from imtoolkit.config.plugins import is_file, module_name
 
     from .modules import module_file
 
-    files: dict[str, Path] = {}
+    files: dict[str, tuple[str, Path]] = {}
     for plugin in plugins:
         file = Path(plugin) if is_file(plugin) else module_file(plugin)
         if file is not None and file.is_file():
-            files[Path(plugin).stem if is_file(plugin) else plugin] = file
-    stats = [file.stat() for file in files.values()]
+            files[Path(plugin).stem if is_file(plugin) else plugin] = (module_name(plugin), file)
+    stats = [file.stat() for _, file in files.values()]
     stamp = own_key() + "".join(f"{stat.st_mtime_ns}-{stat.st_size};" for stat in stats)
     return _cached_index(tuple(files.items()), stamp)
-
-
-def _module(plugin: str) -> str:
-    return plugin if "." in plugin else f"imtoolkit_plugin_{plugin}"
 
 
 def _load(name: str, key: str, make: Any) -> Table:

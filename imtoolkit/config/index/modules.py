@@ -164,9 +164,8 @@ class Reader:
         for star in () if symbol is not None else module.stars:
             if name in self.public_names(star):
                 return self.lookup(star, name, seen)
-        if symbol is None and module_file(f"{module_name}.{name}") is not None:
-            return ModuleName(f"{module_name}.{name}")
-        return None
+        submodule = f"{module_name}.{name}"
+        return ModuleName(submodule) if symbol is None and self._is_module(submodule) else None
 
     def expression(
         self, module_name: str, node: ast.expr, seen: frozenset[tuple[str, str]] = frozenset()
@@ -195,9 +194,10 @@ class Reader:
             return ModuleName(symbol.module)
         found = self.lookup(symbol.module, symbol.name, seen)
         submodule = f"{symbol.module}.{symbol.name}"
-        if found is None and (submodule in self._extra or module_file(submodule) is not None):
-            return ModuleName(submodule)
-        return found
+        return ModuleName(submodule) if found is None and self._is_module(submodule) else found
+
+    def _is_module(self, name: str) -> bool:
+        return name in self._extra or module_file(name) is not None
 
     def _descend(
         self, found: Found | None, parts: list[str], seen: frozenset[tuple[str, str]] = frozenset()

@@ -96,6 +96,10 @@ def test_the_name_of_the_file_names_the_run(write: Write) -> None:
     assert load_config(write(text, "my_cells.yaml")).name == "my_cells"
 
 
+def _root(config: Any) -> Any:
+    return config.data.sources["main"].source.params["root"]
+
+
 def _lr(config: Any) -> Any:
     return config.task.optimizers["net"].params["lr"]
 
@@ -109,8 +113,7 @@ def _lr(config: Any) -> Any:
         (["--data.augment.0.params.keys", "image"], lambda c: c.data.augment[0].params["keys"],
          "image"),
         (["--data.patch.size", "[64, 96]"], lambda c: c.data.patch.size, [64, 96]),
-        (["--data.augment.0.params.keys", "image"], lambda c: c.data.augment[0].params["keys"],
-         "/x"),
+        (["--data.source.params.root", "/x"], _root, "/x"),
         (["--trainer.ema", "{}"], lambda c: c.trainer.ema.decay, 0.999),
         (["--trainer.devices=2"], lambda c: c.trainer.devices, 2),
         (["--trainer.devices=auto"], lambda c: c.trainer.devices, "auto"),
