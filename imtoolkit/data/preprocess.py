@@ -233,7 +233,7 @@ def _finish(loaded: Loaded, sample: dict[Any, Any], steps: Sequence[Transform]) 
     dims = plain(image).ndim - 1
     known = isinstance(image, MetaTensor)
     affine = np.asarray(image.affine, dtype=np.float64) if known else meta_affine(picture)
-    operations = reset_ops_id([MetaTensor(image)])[0].applied_operations if known else []
+    operations = reset_ops_id([image.clone()])[0].applied_operations if known else []
     undo = Undo(
         shape=tuple(picture.pixels.shape[1:]),
         affine=affine,
