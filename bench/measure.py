@@ -7,13 +7,14 @@ median over the rounds is reported, with the rounds beside it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def stdout_for_results() -> Iterator[None]:
+    """Send what a training prints to the error stream: the output holds the result alone."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
 def show(result: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the result: one JSON object, or lines for a person."""
     if as_json:
@@ -102,8 +110,9 @@ def trained(config: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Train a config and return its scores on the test images, its steps and its run folder."""
     import imtoolkit as imt
 
-    run = imt.train(imt.load_config(config, overrides))
-    scores = imt.evaluate(run, split="test")
+    with stdout_for_results():
+        run = imt.train(imt.load_config(config, overrides))
+        scores = imt.evaluate(run, split="test")
     means = scores.per_image.mean(numeric_only=True)
     return {
         "scores": {name: float(value) for name, value in means.items()},

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import BENCH, ROOT, alternate, arguments, compared, show
+from measure import BENCH, ROOT, alternate, arguments, compared, show, stdout_for_results
 
 import imtoolkit as imt
 from imtoolkit.core.batch import IMAGE
@@ -73,7 +73,7 @@ def main() -> None:
         ("--steps", {"type": int, "default": 60}),
         ("--rounds", {"type": int, "default": 5}),
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, stdout_for_results():
         os.environ["IMTOOLKIT_SETTINGS"] = str(Path(folder) / "settings.yaml")
         times = Path(folder) / "times.json"
         images = draw("nuclei", Path(folder) / "nuclei", count=40)
