@@ -190,6 +190,8 @@ def _dispatch(words: list[str], output: Output) -> int:
     output_room.start(output, found)
     with _log_on_console(output):
         result = command.main(args=rest, prog_name=f"imtoolkit {name}", standalone_mode=False)
+    if result == 130:  # typer turns Ctrl-C into this
+        raise KeyboardInterrupt
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
 
 
@@ -229,7 +231,10 @@ def split_overrides(words: Sequence[str], options: set[str]) -> tuple[list[str],
         word = queue.pop(0)
         key, equals, _ = word.removeprefix("--").partition("=")
         is_key = "." in key.strip(".") or (key in top and f"--{key}" not in options)
-        if word == "--" or not word.startswith("--") or not is_key:
+        if word == "--":
+            rest += [word, *queue]
+            break
+        if not word.startswith("--") or not is_key:
             rest.append(word)
             continue
         found.append(word)

@@ -187,7 +187,8 @@ def all_keys(cls: type[Any] = Config, prefix: str = "") -> list[str]:
             if is_dataclass(inner) and not (
                 isinstance(inner, type) and issubclass(inner, Component)
             ):
-                keys += all_keys(inner, f"{prefix}{name}.")  # type: ignore[arg-type]
+                named = f"{name}.NAME" if get_origin(annotation) is dict else name
+                keys += all_keys(inner, f"{prefix}{named}.")  # type: ignore[arg-type]
     return keys
 
 
