@@ -165,7 +165,7 @@ def _step(
     optimizer.step()
     optimizer.zero_grad()
     raw = output.raw
-    return float(output.loss), tuple(raw.shape) if isinstance(raw, torch.Tensor) else ()
+    return float(output.loss.detach()), tuple(raw.shape) if isinstance(raw, torch.Tensor) else ()
 
 
 @torch.no_grad()

@@ -156,7 +156,7 @@ def _matching(pattern: str) -> Iterator[Input]:
 def _in_table(table: Path) -> Iterator[Input]:
     import pandas as pd
 
-    frame = pd.read_csv(table, sep=None, engine="python")
+    frame = pd.read_csv(table, sep="\t" if table.suffix.lower() == ".tsv" else ",")
     if "image" not in frame:
         message = f"this table has no column 'image', but {', '.join(map(str, frame.columns))}"
         raise DataError(Problem(message, file=str(table)))

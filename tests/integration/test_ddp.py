@@ -141,7 +141,6 @@ def test_python_starts_it_as_well_and_gets_the_error_of_a_process(folder, monkey
     broken = imt.load_config(folder / "pair.yaml", {"trainer.checkpoint.monitor": ["val/dcie"]})
     with pytest.raises(RunError, match="dcie"):
         imt.train(broken, path=folder / "broken", quiet=True)
-    assert Run(folder / "broken").status.state is State.FAILED
 
 
 def test_two_processes_stop_together_at_a_signal(folder):

@@ -1,0 +1,95 @@
+"""What predict is given becomes single images with a place for each prediction."""
+
+from pathlib import Path
+
+import pytest
+
+from imtoolkit.core.errors import DataError
+from imtoolkit.trainer.inputs import Input, check_targets, find_inputs
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.tif", "sub/b.ome.tif", "sub/deep/c.nii.gz", "sub/notes.txt", ".hidden.tif"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "in" / "d.ome.zarr" / "0").mkdir(parents=True)
+    return tmp_path / "in"
+
+
+def test_a_folder_gives_its_images_with_their_sub_folders(folder):
+    found = [(one.path.name, one.folder.as_posix()) for one in find_inputs([folder])]
+    assert found == [
+        ("a.tif", "."),
+        ("d.ome.zarr", "."),
+        ("b.ome.tif", "sub"),
+        ("c.nii.gz", "sub/deep"),
+    ]
+
+
+def test_an_image_named_twice_is_predicted_once(folder):
+    assert len(find_inputs([folder / "a.tif", folder / "a.tif"])) == 1
+
+
+def test_a_pattern_keeps_the_sub_folders_below_its_fixed_part(folder):
+    found = find_inputs([str(folder / "**" / "*.tif")])
+    assert {(one.path.name, one.folder.as_posix()) for one in found} == {
+        ("a.tif", "."),
+        ("b.ome.tif", "sub"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "expected"),
+    [
+        ("x/cell.ome.tif", None, "cell.ome.tif"),
+        ("x/ct.nii.gz", None, "ct.nii.gz"),
+        ("x/film.czi", None, "film.ome.tif"),
+        ("x/photo.jpg", None, "photo.png"),
+        ("x/cell.ome.zarr", None, "cell.ome.tif"),
+        ("x/cell.1.tif", ".npy", "cell.1.npy"),
+    ],
+)
+def test_compound_suffixes_are_taken_off_whole(name, suffix, expected):
+    assert Input(Path(name), Path("s")).target(Path("out"), suffix) == Path("out/s") / expected
+
+
+def test_everything_that_is_missing_or_empty_is_listed(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    given = [tmp_path / "empty", folder / "nope.tif", str(folder / "*.png"), folder / "a.tif"]
+    with pytest.raises(DataError) as caught:
+        find_inputs(given)
+    assert len(caught.value.problems) == 3
+
+
+def test_a_table_lists_missing_images_with_their_lines(folder):
+    table = folder / "t.csv"
+    table.write_text("image,group\na.tif,1\nx.tif,1\n../in/a.tif,2\ny.tif,2\n")
+    with pytest.raises(DataError) as caught:
+        find_inputs([table])
+    assert [problem.line for problem in caught.value.problems] == [3, 5]
+
+
+def test_a_table_cannot_send_predictions_out_of_the_folder(folder):
+    table = folder / "sub" / "t.csv"
+    table.write_text("image\n../a.tif\ndeep/c.nii.gz\n")
+    found = [one.target(Path("out"), None) for one in find_inputs([table])]
+    assert found == [Path("out/a.tif"), Path("out/deep/c.nii.gz")]
+
+
+def test_a_table_without_the_column_says_which_it_has(folder):
+    (folder / "t.csv").write_text("path,group\na.tif,1\n")
+    with pytest.raises(DataError, match="no column 'image', but path, group"):
+        find_inputs([folder / "t.csv"])
+
+
+def test_an_output_on_an_input_or_on_another_output_is_refused(folder, tmp_path):
+    found = find_inputs([folder])
+    check_targets(found, tmp_path / "out", None)
+    with pytest.raises(DataError) as caught:
+        check_targets(found, folder, None)
+    assert len(caught.value.problems) == 3  # d.ome.zarr would become d.ome.tif
+    twice = [Input(folder / "a.tif"), Input(folder / "sub" / "a.tif")]
+    with pytest.raises(DataError, match="would fall on"):
+        check_targets(twice, tmp_path / "out", None)
