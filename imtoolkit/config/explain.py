@@ -10,11 +10,11 @@ import yaml
 
 from imtoolkit.core.errors import ConfigError, did_you_mean
 
-from .checks import CHOICES, RANGES
 from .dump import ConfigDumper
 from .examples import COMPLETE, VALUES
 from .field_docs import class_doc, field_doc
 from .fit import in_words
+from .limits import CHOICES, RANGES
 from .parts import PLACES
 from .sections import CATEGORIES, Component, Config, TaskConfig
 from .shorthand import SINGULAR

@@ -6,10 +6,10 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum, EnumMeta
 from typing import Any, Final, Union, get_args, get_origin
 
-from .checks import CHOICES, RANGES
 from .explain import KINDS_OF_KEYS
 from .field_docs import class_doc, field_doc
 from .index import open_index
+from .limits import CHOICES, RANGES
 from .sections import CATEGORIES, Component, Config, SourceConfig, TaskConfig
 from .shorthand import SINGULAR
 

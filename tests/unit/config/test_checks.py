@@ -10,8 +10,8 @@ import pytest
 
 from imtoolkit.config import load_config
 from imtoolkit.config.annotations import mismatch
-from imtoolkit.config.checks import CHOICES, RANGES
 from imtoolkit.config.explain import key_docs
+from imtoolkit.config.limits import CHOICES, RANGES
 
 Problems = Callable[..., list[str]]
 

@@ -1,0 +1,68 @@
+"""Limits and choices of config values, as tables by key."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
+    "seed": (0, 2**32 - 1),
+    "data.split.fold": (0, None),
+    "data.split.folds": (2, None),
+    "data.split.val": (0, None),
+    "data.split.test": (0, None),
+    "data.split.naive": (0, None),
+    "data.time": (0, None),
+    "data.patch.per_image": (1, None),
+    "data.patch.foreground": (0, 1),
+    "data.loader.batch_size": (1, None),
+    "data.loader.samples_per_epoch": (1, None),
+    "data.loader.workers": (0, None),
+    "data.loader.prefetch": (1, None),
+    "task.surface_tolerance": (0, None),
+    "trainer.max_epochs": (-1, None),
+    "trainer.max_steps": (-1, None),
+    "trainer.num_nodes": (1, None),
+    "trainer.accumulate_grad_batches": (1, None),
+    "trainer.gradient_clip_val": (0, None),
+    "trainer.check_val_every_n_epoch": (1, None),
+    "trainer.log_every_n_steps": (0, None),
+    "trainer.threads": (1, None),
+    "trainer.ema.decay": (0, 1),
+    "trainer.early_stopping.patience": (1, None),
+    "trainer.early_stopping.min_delta": (0, None),
+    "trainer.checkpoint.every_epochs": (1, None),
+    "trainer.checkpoint.every_steps": (1, None),
+    "trainer.checkpoint.every_minutes": (0, None),
+    "trainer.pictures.every_epochs": (0, None),
+    "trainer.pictures.count": (1, None),
+    "inference.batch_size": (1, None),
+    "evaluation.resamples": (1, None),
+}
+"""Key -> smallest and largest value, both allowed."""
+
+CHOICES: Final[dict[str, tuple[Any, ...]]] = {
+    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
+    "trainer.gradient_clip_algorithm": ("norm", "value"),
+    "trainer.profiler": ("simple", "advanced", "pytorch", "xla"),
+    "trainer.precision": (
+        *("32-true", "16-mixed", "bf16-mixed", "64-true", "16-true", "bf16-true"),
+        *("transformer-engine", "transformer-engine-float16"),
+        *("32", "16", "bf16", "64", 32, 16, 64),
+    ),
+    "trainer.deterministic": (True, False, "warn"),
+    "inference.format": (".ome.tif", ".ome.tiff", ".tif", ".nii.gz", ".nii", ".npy", ".png"),
+    "evaluation.splits": ("val", "test", "naive"),
+}
+"""Key -> the values it may have; for a list, those of each entry."""
+
+AXES: Final = "TCZYXS"
+"""Letters of axes: time, channel, depth, height, width, samples (colours)."""
+
+STRATEGIES: Final = (
+    *("auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook", "fsdp", "deepspeed"),
+    *("single_device", "model_parallel", "xla", "single_xla", "xla_fsdp"),
+)
+"""Lightning's strategies; variants such as ``ddp_find_unused_parameters_true`` begin like them."""
+
+METRICS: Final = {"segmentation": ("dice", "iou", "hd95", "surface_dice")}
+"""Category -> names of the metrics that are computed without being listed."""
