@@ -8,7 +8,7 @@ from typing import Any
 
 from imtoolkit.core.errors import Problem, did_you_mean, listed
 
-from .limits import AXES, CHOICES, METRICS, RANGES
+from .limits import AXES, CHOICES, METRICS, RANGES, STRATEGIES
 from .nodes import Node, Place
 from .sections import PatchConfig
 
