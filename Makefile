@@ -73,7 +73,7 @@ test: lint  ## ruff, mypy, all tests and doctests that need no system packages
 
 # aicsimageio caps packages that bioio needs in newer versions, so it lies in a folder of its own
 $(VENV)/.aicsimageio: $(VENV)/.installed-dev
-	@echo "Installing aicsimageio into $(VENV)/aicsimageio"
+	@echo "Installing aicsimageio into $(VENV)/aicsimageio; the conflicts that pip names are why it lies apart"
 	@rm -rf $(VENV)/aicsimageio
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --target $(VENV)/aicsimageio \
 		'aicsimageio>=4.14' 'numcodecs<0.16'
