@@ -115,6 +115,8 @@ def _accelerator(asked: str) -> str:
 def _processes(accelerator: str, devices: int | str | list[int]) -> int:
     there = torch.cuda.device_count() if accelerator == "cuda" else 1
     count: int
+    if isinstance(devices, str) and "," in devices:  # as Lightning reads it, numbers of devices
+        devices = [int(number) for number in devices.split(",") if number.strip().isdigit()]
     if isinstance(devices, list):
         count, largest = len(devices), max(devices, default=-1)
         wrong = accelerator == "cuda" and largest >= there

@@ -1,10 +1,14 @@
-"""Predict: apply a trained model to images, with neither its training data nor a trainer."""
+"""Predict: apply a trained model to images, with neither its training data nor a trainer.
+
+A time-lapse is predicted one time point at a time; its prediction has the same time axis.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +25,12 @@ from imtoolkit.config.settings import runs_root
 from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.core.facts import TargetKind, TargetSpec
 from imtoolkit.data.checks import check_sample
-from imtoolkit.data.loading import load
+from imtoolkit.data.loading import open_frames
 from imtoolkit.data.preprocess import Preprocessor, Undo
 from imtoolkit.data.references import INSIDE, MEMORY
+from imtoolkit.io.frames import Frames
 from imtoolkit.io.picture import Picture
+from imtoolkit.io.writer import check_suffix
 from imtoolkit.runs import Run, find_run
 from imtoolkit.trainer import build
 from imtoolkit.trainer.evaluate import load_state
@@ -46,6 +52,8 @@ class Predictor:
         checkpoint: ``best``, ``last`` or ``best-<metric>``; left out, as the config says.
         accelerator: ``auto``, ``cpu``, ``gpu``, ...; left out, as the config says.
         axes: Axes of the images, such as ``"ZYX"``; left out, as in the config of the run.
+        time: The only time point to predict; left out, as in the config of the run, or all.
+        scene: Scene of the files, by number or name; left out, as in the config of the run.
 
     Attributes:
         run: The run.
@@ -59,9 +67,12 @@ class Predictor:
         checkpoint: str | None = None,
         accelerator: str | None = None,
         axes: str | None = None,
+        time: int | None = None,
+        scene: int | str | None = None,
     ) -> None:
         self.run = find_run(run, runs_root())
-        self.config = _for_prediction(load_run_config(self.run.path), accelerator, axes)
+        asked = {"axes": axes, "time": time, "scene": scene}
+        self.config = _for_prediction(load_run_config(self.run.path), accelerator, asked)
         plugin_modules.load(self.config)
         machine = choose_machine(self.config)
         self.task = build.build_model(self.config, self.run.facts)
@@ -78,42 +89,58 @@ class Predictor:
 
         Args:
             image: Axes as in ``data.axes`` of the run, or guessed from the shape: ``([C,] [Z,] Y,
-                X)``.
+                X)``; a time-lapse with a ``T`` in the axes.
 
         Returns:
-            What the task makes of it, for a segmentation labels ``([Z,] Y, X)``.
+            What the task makes of it, for a segmentation labels ``([Z,] Y, X)``; for a time-lapse
+            ``(T, ...)``.
         """
         array = (
             image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
         )
-        row = {"id": "array", "image": f"{MEMORY}{INSIDE}0"}
-        picture = load(row, self.config.data, TargetSpec(TargetKind.NONE), [array]).image
-        raw, undo = self._raw(picture)
-        return self._labels(raw, undo)
+        with open_frames(f"{MEMORY}{INSIDE}0", self.config.data, [array]) as frames:
+            found = []
+            for number in range(len(frames)):
+                with _naming(frames, number):
+                    found.append(self._labels(*self._raw(frames.read(number))))
+        return found[0] if frames.times is None else np.stack(found)
 
     def file(self, path: Path, target: Path, *, protect: Sequence[Path] = ()) -> list[Path]:
         """Predict a file and write the result, with pixel size and affine of the input.
+
+        A time-lapse is read, predicted and kept frame by frame, and written with its time axis.
 
         Returns:
             The files that were written: the prediction and, where the config asks for them, the
             probabilities beside it.
         """
-        row = {"id": path.name, "image": str(path)}
-        picture = load(row, self.config.data, TargetSpec(TargetKind.NONE)).image
+        with open_frames(str(path), self.config.data) as frames, contextlib.ExitStack() as stack:
+            if frames.times is None:
+                found = self._outputs(frames.read(0), target)
+                return [
+                    io.write(file, values, **places, protect=protect)
+                    for file, values, places in found
+                ]
+            check_suffix(target, movie=True)
+            writers: dict[Path, io.FrameWriter] = {}
+            for number in range(len(frames)):
+                with _naming(frames, number):
+                    found = self._outputs(frames.read(number), target)
+                for file, values, places in found:
+                    if file not in writers:
+                        places.update(interval=frames.interval, protect=protect)
+                        writers[file] = stack.enter_context(io.FrameWriter(file, **places))
+                    writers[file].add(values)
+        return list(writers)
+
+    def _outputs(self, picture: Picture, target: Path) -> list[tuple[Path, Array, dict[str, Any]]]:
+        """Return each file to write, with its pixels and where they lie in space."""
         raw, undo = self._raw(picture)
-        places: dict[str, Any] = {
-            "spacing": picture.spacing,
-            "unit": picture.unit,
-            "affine": picture.affine,
-            "protect": protect,
-        }
         axes = picture.axes.removeprefix("C")
+        places = {"spacing": picture.spacing, "unit": picture.unit, "affine": picture.affine}
         labels = self._labels(raw, undo)
-        written = [
-            io.write(
-                target, labels, axes=axes if labels.ndim == len(axes) else f"C{axes}", **places
-            )
-        ]
+        own = axes if labels.ndim == len(axes) else f"C{axes}"
+        found = [(target, labels, {"axes": own, **places})]
         probabilities = getattr(self.task, "probabilities", None)
         if self.config.inference.probabilities and probabilities is not None:
             stem, suffix = io.strip_suffix(target)
@@ -121,8 +148,8 @@ class Predictor:
             beside = target.parent / f"{Path(stem).name}_probabilities{suffix}"
             values = undo.invert(probabilities(raw).float().cpu(), labels=False).numpy()
             names = getattr(self.config.task, "classes", None)
-            written.append(io.write(beside, values, axes=f"C{axes}", channel_names=names, **places))
-        return written
+            found.append((beside, values, {"axes": f"C{axes}", "channel_names": names, **places}))
+        return found
 
     def _raw(self, picture: Picture) -> tuple[torch.Tensor, Undo]:
         problems, _ = check_sample(picture, None, None, TargetSpec(TargetKind.NONE), where="")
@@ -135,7 +162,8 @@ class Predictor:
                 f"got {image.shape[0]} channels in {image.ndim - 1}D after preprocessing; the "
                 "model "
                 f"was trained on {channels} channels in {self.run.facts.spatial_dims}D. Choose "
-                "channels and axes with the section data of a config, or convert the image"
+                "channels and axes with the section data of a config, say the axes of a time-lapse "
+                "with a T (--axes TCYX), or convert the image"
             )
             raise DataError(message)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
@@ -156,10 +184,14 @@ def predict(
     checkpoint: str | None = None,
     accelerator: str | None = None,
     axes: str | None = None,
+    time: int | None = None,
+    scene: int | str | None = None,
     suffix: str | None = None,
     track: Track = iter,
 ) -> Any:
     """Apply a trained model to images: array in, array out; paths in, files out.
+
+    A time-lapse is predicted frame by frame, and its prediction has the same time axis.
 
     Args:
         run: The run, its path, a prefix of its id, or ``latest``.
@@ -168,19 +200,29 @@ def predict(
         output: Folder for the predictions of files; they keep their sub-folder and name.
         checkpoint: ``best``, ``last`` or ``best-<metric>``; left out, as the config says.
         accelerator: ``auto``, ``cpu``, ``gpu``, ...; left out, as the config says.
-        axes: Axes of the images, such as ``"ZYX"``; left out, as in the config of the run.
+        axes: Axes of the images, such as ``"ZYX"`` or ``"TYX"``; left out, as in the config of the
+            run, with the time axis that a file names.
+        time: The only time point to predict; left out, as in the config of the run, or all.
+        scene: Scene of the files, by number or name; left out, as in the config of the run.
         suffix: ``.ome.tif``, ``.nii.gz``, ``.npy`` or ``.png``; left out, as the input has it.
         track: Wraps the list of images, to show progress.
 
     Returns:
-        The prediction ``([Z,] Y, X)``, or a list of arrays for a list of arrays, or the files
+        The prediction ``([T,] [Z,] Y, X)``, or a list of arrays for a list of arrays, or the files
         written.
 
     Raises:
         DataError: With all images that could not be predicted; the others are written.
     """
+    options: dict[str, Any] = {
+        "checkpoint": checkpoint,
+        "accelerator": accelerator,
+        "axes": axes,
+        "time": time,
+        "scene": scene,
+    }
     if _is_array(inputs) or (isinstance(inputs, (list, tuple)) and inputs and _is_array(inputs[0])):
-        predictor = Predictor(run, checkpoint=checkpoint, accelerator=accelerator, axes=axes)
+        predictor = Predictor(run, **options)
         if _is_array(inputs):
             return predictor.array(inputs)
         return [predictor.array(item) for item in inputs]
@@ -189,7 +231,7 @@ def predict(
         raise DataError(message)
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     found = find_inputs(given)
-    predictor = Predictor(run, checkpoint=checkpoint, accelerator=accelerator, axes=axes)
+    predictor = Predictor(run, **options)
     suffix = suffix or predictor.config.inference.format
     check_output(Path(output), suffix)
     check_targets(found, Path(output), suffix)
@@ -227,9 +269,27 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "__array__") and not isinstance(value, (str, Path))
 
 
-def _for_prediction(config: Config, accelerator: str | None, axes: str | None) -> Config:
+@contextlib.contextmanager
+def _naming(frames: Frames, number: int) -> Iterator[None]:
+    """Say of a problem which time point has it."""
+    try:
+        yield
+    except DataError as error:
+        if frames.times is None:
+            raise
+        problems = error.problems
+        raise DataError(
+            replace(problem, message=f"time point {number}: {problem.message}")
+            for problem in problems
+        ) from error
+
+
+def _for_prediction(
+    config: Config, accelerator: str | None, asked: dict[str, int | str | None]
+) -> Config:
     settings = replace(
         config.trainer, devices=1, num_nodes=1, accelerator=accelerator or "auto", strategy="auto"
     )
-    data = config.data if axes is None else replace(config.data, axes=axes)
+    chosen: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
+    data = replace(config.data, **chosen)
     return replace(config, trainer=settings, data=data)

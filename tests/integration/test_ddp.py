@@ -138,8 +138,8 @@ def test_python_starts_it_as_well_and_gets_the_error_of_a_process(folder, monkey
     config = imt.load_config(folder / "pair.yaml", {"trainer.max_epochs": 1})
     run = imt.train(config, path=folder / "python", quiet=True)
     assert run.status.state is State.FINISHED
-    broken = imt.load_config(folder / "pair.yaml", {"trainer.checkpoint.monitor": ["val/dcie"]})
-    with pytest.raises(RunError, match="dcie"):
+    broken = imt.load_config(folder / "pair.yaml", {"data.patch.size": [15, 15]})
+    with pytest.raises(RunError, match="patch.size"):
         imt.train(broken, path=folder / "broken", quiet=True)
 
 

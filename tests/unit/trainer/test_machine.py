@@ -67,7 +67,7 @@ def test_a_gpu_where_there_is_none_is_refused_with_the_remedy(cores, asked):
         choose_machine(config(accelerator=asked))
 
 
-@pytest.mark.parametrize("devices", [3, [0, 2], "3"])
+@pytest.mark.parametrize("devices", [3, [0, 2], "3", "0,2"])
 def test_more_gpus_than_there_are_are_refused(cores, devices):
     cores(2, gpus=2)
     with pytest.raises(ConfigError, match=r"trainer\.devices: .* has 2 GPUs"):
