@@ -37,6 +37,14 @@ def predict(
         Optional[str],  # noqa: UP045
         typer.Option("--axes", help="Axes of the images; left out, those of the run's images."),
     ] = None,
+    time: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--time", help="The only time point to predict, from 0; left out, all."),
+    ] = None,
+    scene: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--scene", help="Scene of files with several, by number or name."),
+    ] = None,
 ) -> None:
     """Apply a trained model to images and write what it makes of them, with their pixel size."""
     from imtoolkit.config.settings import runs_root
@@ -56,6 +64,8 @@ def predict(
         checkpoint=checkpoint,
         accelerator=accelerator,
         axes=axes,
+        time=time,
+        scene=scene,
         suffix=suffix,
         track=track,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from imtoolkit.core.batch import IMAGE, TARGET, WEIGHT
 from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.core.facts import TargetKind, TargetSpec
 from imtoolkit.data.references import parse, read_inside
+from imtoolkit.io.frames import Frames, frames_of
 from imtoolkit.io.opened import OpenImage, guess_axes
 from imtoolkit.io.picture import Picture
 from imtoolkit.io.select import Selection, take
@@ -67,42 +69,63 @@ def load(
     return Loaded(pictures[IMAGE], pictures.get(TARGET), pictures.get(WEIGHT))
 
 
-def _read(reference: str, key: str, config: DataConfig, arrays: Sequence[Any]) -> Picture:
-    axes = config.axes if key == IMAGE else _target_axes(config)
-    selection: dict[str, Any] = {
-        "axes": axes,
+@contextlib.contextmanager
+def open_frames(reference: str, config: DataConfig, arrays: Sequence[Any] = ()) -> Iterator[Frames]:
+    """Open an image as the config says, to read its time points one by one.
+
+    A file of several time points is a film where ``data.time`` chooses none of them.
+
+    Raises:
+        DataError: If it cannot be opened, or does not hold what the config asks for.
+    """
+    selection = _selection(IMAGE, config)
+    if parse(reference).in_memory:
+        opened = _in_memory(reference, arrays, selection["axes"])
+        yield frames_of(opened, Selection(**selection, time=config.time))
+        return
+    more: dict[str, Any] = {"scene": config.scene, "time": config.time, "reader": config.reader}
+    with io.open_frames(reference, **selection, **more) as frames:
+        yield frames
+
+
+def _selection(key: str, config: DataConfig) -> dict[str, Any]:
+    return {
+        "axes": config.axes if key == IMAGE else _target_axes(config),
         "channels": tuple(config.channels) if key == IMAGE and config.channels else None,
         "z_range": tuple(config.z_range) if config.z_range else None,
     }
+
+
+def _read(reference: str, key: str, config: DataConfig, arrays: Sequence[Any]) -> Picture:
+    selection = _selection(key, config)
     if parse(reference).in_memory:
-        return _from_memory(reference, arrays, selection)
+        return take(_in_memory(reference, arrays, selection["axes"]), Selection(**selection))
     scene, time = config.scene, config.time
     if key != IMAGE and (scene is not None or time is not None):
         # labels of one scene or time point usually lie in a file of their own, which has no others
-        info = io.probe(reference, axes=axes)
+        info = io.probe(reference, axes=selection["axes"])
         scene = scene if len(info.scenes) > 1 else None
         time = time if info.times > 1 else None
     reader = config.reader if key == IMAGE else None
     return io.read(reference, **selection, scene=scene, time=time, reader=reader)
 
 
-def _from_memory(reference: str, arrays: Sequence[Any], selection: dict[str, Any]) -> Picture:
+def _in_memory(reference: str, arrays: Sequence[Any], axes: str | None) -> OpenImage:
     array = np.asarray(read_inside(reference, arrays))
-    axes = selection["axes"] or guess_axes(reference, array.shape)
+    axes = axes or guess_axes(reference, array.shape)
     if len(axes) != array.ndim:
         message = (
             f"'{reference}' has the shape {array.shape}, which data.axes '{axes}' does not fit: "
-            "give one letter for each axis"
+            "give one letter for each axis, such as 'YX', or 'TYX' for a time-lapse"
         )
         raise DataError(message)
-    opened = OpenImage(
+    return OpenImage(
         path=reference,
         axes=axes,
         shape=array.shape,
         dtype=array.dtype,
         load=lambda index: array[index],
     )
-    return take(opened, Selection(**selection))
 
 
 def _target_axes(config: DataConfig) -> str | None:

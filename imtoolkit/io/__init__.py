@@ -4,6 +4,9 @@
     picture = read("cells.czi", channels=["DAPI"], z_range=(4, 20))
     write("nuclei.ome.tif", picture.pixels, spacing=picture.spacing, unit=picture.unit)
 
+A time-lapse is read and written with the memory of one time point, by `open_frames` and
+`FrameWriter`.
+
 Formats are imported when a file needs them: a plain TIFF is read without torch and bioio.
 """
 
@@ -15,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from .names import is_image, split_reference, strip_suffix
 
 if TYPE_CHECKING:
-    from .formats import probe, read
+    from .formats import open_frames, probe, read
+    from .frames import Frames, FrameWriter
     from .picture import Picture, PictureInfo
     from .writer import write
 
@@ -23,9 +27,12 @@ BUILTINS = {"reader": {"BioImageReader": "imtoolkit.io.reader:BioImageReader"}}
 
 __all__ = [
     "BUILTINS",
+    "FrameWriter",
+    "Frames",
     "Picture",
     "PictureInfo",
     "is_image",
+    "open_frames",
     "probe",
     "read",
     "split_reference",
@@ -37,6 +44,9 @@ _HOMES = {
     "read": "imtoolkit.io.formats",
     "probe": "imtoolkit.io.formats",
     "write": "imtoolkit.io.writer",
+    "open_frames": "imtoolkit.io.formats",
+    "Frames": "imtoolkit.io.frames",
+    "FrameWriter": "imtoolkit.io.frames",
     "Picture": "imtoolkit.io.picture",
     "PictureInfo": "imtoolkit.io.picture",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,7 +108,14 @@ def _describe(path: Path, reader: Any, pick: PickScene) -> OpenImage:
         spacing=_spacing(reader),
         unit="micrometer",
         channel_names=tuple(str(name) for name in names),
+        interval=_interval(reader),
     )
+
+
+def _interval(reader: Any) -> float | None:
+    interval = getattr(reader, "time_interval", None)
+    # a bare number comes without its unit
+    return interval.total_seconds() or None if isinstance(interval, timedelta) else None
 
 
 def _compute(array: Any, index: Index) -> NDArray[np.generic]:

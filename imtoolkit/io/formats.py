@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from imtoolkit.core.errors import DataError, ImtoolkitError, did_you_mean
+from imtoolkit.core.errors import DataError, did_you_mean
 
+from .frames import Frames, frames_of
 from .names import (
     ARRAYS,
     DICOM,
@@ -28,7 +29,7 @@ from .names import (
     split_reference,
     suffix_of,
 )
-from .opened import OpenImage, PickScene, broken, scene_picker
+from .opened import OpenImage, PickScene, broken, guarding, scene_picker
 from .picture import Picture, PictureInfo, join_channels
 from .select import Selection, describe, take
 
@@ -105,6 +106,37 @@ def probe(
         return describe(image, request.selection, str(path))
 
 
+@contextlib.contextmanager
+def open_frames(
+    path: Pathlike,
+    *,
+    axes: str | None = None,
+    channels: Sequence[int | str] | None = None,
+    scene: int | str | None = None,
+    time: int | None = None,
+    z_range: Sequence[int] | None = None,
+    reader: Any = None,
+) -> Iterator[Frames]:
+    """Open an image to read its time points one by one; a still image is one `Picture`.
+
+    Arguments are those of `read`. Axes without a ``T``, as a model of single images has them, fit
+    the frames of a file that names its time axis.
+
+    Raises:
+        DataError: If the file is missing, damaged, or does not hold what was asked for.
+    """
+    request = _request(axes, channels, scene, time, z_range, reader)
+    name = str(path)
+    with guarding(name):
+        pick = scene_picker(name, request.scene, strict=True)
+        image = _open(path, request.selection.axes, pick, request.reader)
+    try:
+        # what the caller does with a frame may fail as well, which says nothing about the file
+        yield frames_of(image, request.selection)
+    finally:
+        image.close()
+
+
 @dataclass(frozen=True)
 class Request:
     """What to read of a file, with which scene and reader."""
@@ -169,21 +201,12 @@ def opening(path: Pathlike, request: Request, *, strict: bool) -> Iterator[OpenI
     """Open an image, close it afterwards, and turn any failure on the way into a `DataError`."""
     name = str(path)
     pick = scene_picker(name, request.scene, strict=strict)
-    try:
+    with guarding(name):
         image = _open(path, request.selection.axes, pick, request.reader)
         try:
             yield image
         finally:
             image.close()
-    except (ImtoolkitError, MemoryError):
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        message = (
-            f"cannot be read: it is damaged, or not what its name says ({text}). Copy or export it "
-            "again"
-        )
-        raise broken(name, message) from error
 
 
 # --- choosing the format --------------------------------------------------------------------------

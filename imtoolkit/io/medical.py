@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from imtoolkit.core.errors import MissingPackageError
 
-from .opened import Index, OpenImage, PickScene, broken
+from .opened import Index, OpenImage, PickScene, broken, seconds
 
 _UNITS = {"micron": ("micrometer", 1.0), "meter": ("millimeter", 1000.0)}
 
@@ -47,6 +47,7 @@ def open_nifti(path: Path, pick: PickScene) -> OpenImage:
         unit=unit,
         affine=np.asarray(volume.affine, dtype=np.float64),
         alpha=bool(colours) and len(colours) == 4,
+        interval=_nifti_interval(path) if len(stored) > 3 else None,
     )
 
 
@@ -54,6 +55,17 @@ def _nifti_unit(header: Any) -> tuple[str, float]:
     """Return our unit and the factor from the file's; without a unit, as in MGH, millimetres."""
     stated = header.get_xyzt_units()[0] if hasattr(header, "get_xyzt_units") else "mm"
     return _UNITS.get(stated, ("millimeter", 1.0))
+
+
+def _nifti_interval(path: Path) -> float | None:
+    """Return the seconds of a step along the fourth axis, where the header says that it is time."""
+    import nibabel
+
+    header: Any = nibabel.load(path).header  # MONAI's reader puts 1 where this is
+    if not hasattr(header, "get_xyzt_units"):
+        return None
+    unit = header.get_xyzt_units()[1]
+    return None if unit == "unknown" else seconds(header.get_zooms()[3], unit)
 
 
 def _dtype(volume: Any) -> np.dtype[np.generic]:
@@ -202,4 +214,5 @@ def _open_frames(path: str, item: Any) -> OpenImage:
         load=lambda index: pixels[index],
         spacing=_pixel_spacing(item),
         unit="millimeter",
+        interval=seconds(getattr(item, "FrameTime", None), "ms"),
     )

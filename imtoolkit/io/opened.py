@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imtoolkit.core.errors import DataError, Problem, did_you_mean, listed
+from imtoolkit.core.errors import DataError, ImtoolkitError, Problem, did_you_mean, listed
 
 Index = tuple[int | slice, ...]
 PickScene = Callable[[Sequence[str]], int]
@@ -40,6 +41,22 @@ _MICROMETERS: Final[dict[str, float]] = {
     "inch": 25_400.0,
 }
 
+_SECONDS: Final[dict[str, float]] = {
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "seconds": 1.0,
+    "ms": 1e-3,
+    "msec": 1e-3,
+    "µs": 1e-6,
+    "μs": 1e-6,  # the Greek letter; the line above has the sign
+    "usec": 1e-6,
+    "ns": 1e-9,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86_400.0,
+}
+
 
 @dataclass
 class OpenImage:
@@ -59,6 +76,7 @@ class OpenImage:
         affine: See `imtoolkit.io.picture.Picture`.
         channel_names: Names of axis ``C``, empty where the file has none.
         alpha: Whether the last entry of ``S`` is transparency.
+        interval: Seconds from one time point to the next, where the file tells them.
         close: Closes the file.
     """
 
@@ -73,12 +91,29 @@ class OpenImage:
     affine: NDArray[np.float64] | None = None
     channel_names: tuple[str, ...] = ()
     alpha: bool = False
+    interval: float | None = None
     close: Callable[[], None] = lambda: None
 
 
 def broken(path: str, message: str) -> DataError:
     """Return the error about one file."""
     return DataError(Problem(message, file=path))
+
+
+@contextlib.contextmanager
+def guarding(path: str) -> Iterator[None]:
+    """Make a `DataError` that names the file of whatever a library raises while reading it."""
+    try:
+        yield
+    except (ImtoolkitError, MemoryError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        message = (
+            f"cannot be read: it is damaged, or not what its name says ({text}). Copy or export it "
+            "again"
+        )
+        raise broken(path, message) from error
 
 
 def micrometers(value: Any, unit: str | None) -> float | None:
@@ -88,14 +123,27 @@ def micrometers(value: Any, unit: str | None) -> float | None:
         >>> micrometers("0.5", "mm"), micrometers(1, "pixel"), micrometers(0, "nm")
         (500.0, None, None)
     """
-    factor = _MICROMETERS.get((unit or "µm").strip().lower())
+    return _converted(value, _MICROMETERS.get((unit or "µm").strip().lower()))
+
+
+def seconds(value: Any, unit: str | None) -> float | None:
+    """Convert a duration to seconds; ``None`` where it is not positive or its unit is unknown.
+
+    Example:
+        >>> seconds("2", "min"), seconds(0.5, None), seconds(1, "frame")
+        (120.0, 0.5, None)
+    """
+    return _converted(value, _SECONDS.get((unit or "s").strip().lower()))
+
+
+def _converted(value: Any, factor: float | None) -> float | None:
     try:
-        length = float(value)
+        number = float(value)
     except (TypeError, ValueError):
         return None
-    if factor is None or not np.isfinite(length) or length <= 0:
+    if factor is None or not np.isfinite(number) or number <= 0:
         return None
-    return length * factor
+    return number * factor
 
 
 def guess_axes(path: str, shape: Sequence[int]) -> str:

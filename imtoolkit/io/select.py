@@ -161,6 +161,37 @@ def _misfit(image: OpenImage, wanted: str, why: str = "") -> Exception:
     )
 
 
+def add_time(image: OpenImage, wanted: str | None) -> str | None:
+    """Put the ``T`` of a file into axes that were meant for one of its frames.
+
+    Axes that fit the file as they are stay: the user may know its ``T`` to be slices.
+    """
+    sizes = dict(zip(image.axes, image.shape, strict=True))
+    if wanted is None or "T" in wanted or sizes.get("T", 1) == 1:
+        return wanted
+    long = [letter for letter, size in sizes.items() if size > 1 or letter in "YX"]
+    if len(wanted) in (len(long), len(image.shape)):
+        return wanted
+    if len(wanted) == len(long) - 1:
+        place = long.index("T")
+    else:
+        behind = image.axes[image.axes.index("T") :]
+        place = next((n for n, letter in enumerate(wanted) if letter in behind), 0)
+    return f"{wanted[:place]}T{wanted[place:]}"
+
+
+def count_times(image: OpenImage, selection: Selection) -> int | None:
+    """Return how many time points are to be read one by one, ``None`` for a single picture.
+
+    With a ``T`` in the axes that were asked for there is an axis of time, even of size 1.
+    """
+    if selection.time is not None:
+        return None
+    axes = name_axes(image, selection.axes)
+    times = image.shape[axes.index("T")] if "T" in axes else 1
+    return times if times > 1 or "T" in (selection.axes or "") else None
+
+
 # --- choosing -------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from .opened import Index, OpenImage, PickScene, broken, guess_axes, micrometers
+from .opened import Index, OpenImage, PickScene, broken, guess_axes, micrometers, seconds
 
 _ALPHA: Final = (1, 2)  # associated, unassociated, in tag ExtraSamples
 _NO_SCENES: Final = ("thumbnail", "label", "macro", "overview", "map")
@@ -272,11 +272,13 @@ def _add_ome(image: OpenImage, node: ElementTree.Element) -> None:
         if size is not None:
             image.spacing[letter] = size
     image.unit = "micrometer"
+    image.interval = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit"))
     image.channel_names = tuple(channel.get("Name") or "" for channel in _inside(pixels, "Channel"))
 
 
 def _add_imagej(image: OpenImage, file: Any, page: Any) -> None:
     metadata = file.imagej_metadata or {}
+    image.interval = seconds(metadata.get("finterval"), metadata.get("tunit"))
     unit = metadata.get("unit")
     if not unit:
         return

@@ -37,6 +37,7 @@ def write(
     affine: ArrayLike | None = None,
     channel_names: Sequence[str] | None = None,
     axes: str | None = None,
+    interval: float | None = None,
     protect: Collection[str | Path] = (),
 ) -> Path:
     """Write an image in the format that the suffix names; see `FORMATS`.
@@ -47,7 +48,8 @@ def write(
 
     Args:
         path: File to write; its folder is made.
-        pixels: ``(C, [Z,] Y, X)``, or ``([Z,] Y, X)``.
+        pixels: ``(C, [Z,] Y, X)``, or ``([Z,] Y, X)``; with ``axes`` also ``(T, ...)``, for which
+            `imtoolkit.io.FrameWriter` needs the memory of one frame only.
         spacing: Pixel size in ``[Z,] Y, X``.
         unit: ``"micrometer"`` or ``"millimeter"``; left out, millimetres in NIfTI and micrometres
             elsewhere.
@@ -56,7 +58,8 @@ def write(
         channel_names: One for each channel, stored in OME-TIFF.
         axes: ``"YX"``, ``"ZYX"``, ``"CYX"`` or ``"CZYX"``; needed only for three axes of which
             nothing else (``spacing``, ``channel_names``, a PNG) tells whether the first is ``C`` or
-            ``Z``.
+            ``Z``. A time-lapse has a ``T`` in front; in NIfTI that is the fourth axis.
+        interval: Seconds from one time point to the next.
         protect: Files that are inputs: to write over one is refused.
 
     Returns:
@@ -66,20 +69,36 @@ def write(
         DataError: If the format cannot hold such pixels, the file is an input, or the disk is full.
     """
     path = Path(path)
-    suffix = suffix_of(path)
-    if suffix not in FORMATS:
-        raise _refused(path, f"cannot write '{suffix}' files; choose one of {' '.join(FORMATS)}")
+    suffix = check_suffix(path, movie=(axes or "").startswith("T"))
     check_protected(path, protect)
     if unit is not None and unit not in _UNITS:
-        raise _refused(path, f"got unit '{unit}', expected 'micrometer' or 'millimeter'")
+        raise refused(path, f"got unit '{unit}', expected 'micrometer' or 'millimeter'")
     image, order = _ordered(path, np.asarray(pixels), spacing, channel_names, axes)
-    page = _Page(path, image, order, spacing, unit, affine, channel_names)
+    page = _Page(path, image, order, spacing, unit, affine, channel_names, interval)
     try:
         with replacing(path) as part:
             _WRITERS[suffix](page, part)
     except OSError as error:
-        raise _refused(path, _disk_message(error, image)) from error
+        raise refused(path, disk_message(error, image.nbytes)) from error
     return path
+
+
+def check_suffix(path: Path, *, movie: bool = False) -> str:
+    """Return the suffix, if such a file can be written.
+
+    Raises:
+        DataError: If it names no format of `FORMATS`, or for a movie one of single images.
+    """
+    suffix = suffix_of(path)
+    if suffix not in FORMATS:
+        raise refused(path, f"cannot write '{suffix}' files; choose one of {' '.join(FORMATS)}")
+    if movie and suffix == ".png":
+        message = (
+            "PNG holds a single image and no time points; choose .ome.tif ('--format .ome.tif' in "
+            "prediction), or one time point ('--time 0')"
+        )
+        raise refused(path, message)
+    return suffix
 
 
 def check_protected(path: Path, protect: Collection[str | Path]) -> None:
@@ -91,11 +110,11 @@ def check_protected(path: Path, protect: Collection[str | Path]) -> None:
     for other in map(Path, protect):
         same = path.resolve() == other.resolve()
         if same or (path.exists() and other.exists() and path.samefile(other)):
-            raise _refused(path, "is an input and is never overwritten; write into another folder")
+            raise refused(path, "is an input and is never overwritten; write into another folder")
 
 
 class _Page:
-    """What is to be written: ``image`` is ``(C, Z, Y, X)``, ``order`` the axes it came with."""
+    """What is to be written: ``image`` is ``(T, C, Z, Y, X)``, ``order`` the axes it came with."""
 
     def __init__(
         self,
@@ -106,31 +125,36 @@ class _Page:
         unit: str | None,
         affine: ArrayLike | None,
         channel_names: Sequence[str] | None,
+        interval: float | None,
     ) -> None:
         dims = 3 if "Z" in order else 2
         if spacing is not None and (len(spacing) != dims or not all(size > 0 for size in spacing)):
             message = (
                 f"got spacing {tuple(spacing)}, expected {dims} positive sizes for axes {order}"
             )
-            raise _refused(path, message)
-        if channel_names is not None and len(channel_names) != len(image):
-            message = f"got {len(channel_names)} channel names for {len(image)} channels"
-            raise _refused(path, message)
+            raise refused(path, message)
+        channels = image.shape[1]
+        if channel_names is not None and len(channel_names) != channels:
+            message = f"got {len(channel_names)} channel names for {channels} channels"
+            raise refused(path, message)
         self.path = path
+        self.movie = "T" in order
         self.volume = "Z" in order
-        self.labels = image.dtype.kind in "bui" and len(image) == 1
-        self.image = _smallest(path, image) if self.labels else image
+        self.labels = image.dtype.kind in "bui" and channels == 1
+        self.image = smallest(path, image) if self.labels else image
         self.spacing = None if spacing is None else tuple(float(size) for size in spacing)
         self.unit = unit
         self.affine = None if affine is None else np.asarray(affine, dtype=np.float64)
         if self.affine is not None and self.affine.shape != (4, 4):
-            raise _refused(path, f"got an affine of shape {self.affine.shape}, expected (4, 4)")
+            raise refused(path, f"got an affine of shape {self.affine.shape}, expected (4, 4)")
         self.channel_names = channel_names
+        self.interval = interval if self.movie else None
 
     def squeezed(self) -> NDArray[Any]:
         """Return the image without axes that it did not come with or that hold one channel."""
-        image = self.image if self.volume else self.image[:, 0]
-        return image[0] if len(image) == 1 else image
+        image = self.image if self.volume else self.image[:, :, 0]
+        image = image[:, 0] if image.shape[1] == 1 else image
+        return image if self.movie else image[0]
 
 
 def _ordered(
@@ -140,19 +164,22 @@ def _ordered(
     channel_names: Sequence[str] | None,
     axes: str | None,
 ) -> tuple[NDArray[Any], str]:
-    """Return ``(C, Z, Y, X)`` and the axes that the pixels came with."""
+    """Return ``(T, C, Z, Y, X)`` and the axes that the pixels came with."""
     if pixels.dtype.kind not in "buif" or pixels.size == 0:
-        raise _refused(
+        raise refused(
             path, f"cannot write {pixels.dtype} of shape {pixels.shape}, expected real numbers"
         )
     order = axes or _infer_axes(path, pixels, spacing, channel_names)
-    if order not in ("YX", "ZYX", "CYX", "CZYX") or len(order) != pixels.ndim:
-        message = f"got axes '{order}' for shape {pixels.shape}, expected YX, ZYX, CYX or CZYX"
-        raise _refused(path, message)
-    if "Z" not in order:
-        pixels = np.expand_dims(pixels, -3)
-    if "C" not in order:
-        pixels = pixels[np.newaxis]
+    known = order.removeprefix("T") in ("YX", "ZYX", "CYX", "CZYX")
+    if not known or len(order) != pixels.ndim:
+        message = (
+            f"got axes '{order}' for shape {pixels.shape}, expected YX, ZYX, CYX or CZYX, with T "
+            "in front for time points"
+        )
+        raise refused(path, message)
+    for place, letter in enumerate("TCZ"):
+        if letter not in order:
+            pixels = np.expand_dims(pixels, place)
     return pixels, order
 
 
@@ -172,10 +199,15 @@ def _infer_axes(
         f"shape {pixels.shape} may be channels or slices: say axes='CYX' or axes='ZYX', or give "
         "the spacing"
     )
-    raise _refused(path, message)
+    raise refused(path, message)
 
 
-def _smallest(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
+def smallest(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
+    """Return labels in the smallest type that holds them; types of 8 and 16 bits stay.
+
+    Raises:
+        DataError: If they do not fit 32 bits.
+    """
     if labels.dtype == np.bool_:
         return labels.astype(np.uint8)
     if labels.dtype.itemsize <= 2:
@@ -184,11 +216,11 @@ def _smallest(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
     kinds = (np.uint8, np.uint16, np.uint32) if low >= 0 else (np.int8, np.int16, np.int32)
     for kind in kinds:
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return labels.astype(kind)
+            return labels.astype(kind, copy=False)
     message = (
         f"labels from {low} to {high} do not fit 32 bits; relabel them (imtoolkit.labels.relabel)"
     )
-    raise _refused(path, message)
+    raise refused(path, message)
 
 
 # --- formats --------------------------------------------------------------------------------------
@@ -197,26 +229,27 @@ def _smallest(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
 def _write_ome(page: _Page, part: Path) -> None:
     import tifffile
 
-    metadata: dict[str, Any] = {"axes": "CZYX"}
+    metadata: dict[str, Any] = {"axes": "TCZYX" if page.movie else "CZYX"}
     if page.spacing is not None:
         for letter, size in zip("XYZ", page.spacing[::-1], strict=False):
             metadata[f"PhysicalSize{letter}"] = size
             metadata[f"PhysicalSize{letter}Unit"] = _UNITS[page.unit or "micrometer"]
     if page.channel_names is not None:
         metadata["Channel"] = {"Name": list(page.channel_names)}
-    tifffile.imwrite(
-        part, _storable(page.image), ome=True, metadata=metadata, **_tiff_options(page)
-    )
+    if page.interval is not None:
+        metadata.update(TimeIncrement=page.interval, TimeIncrementUnit="s")
+    image = _storable(page.image if page.movie else page.image[0])
+    tifffile.imwrite(part, image, ome=True, metadata=metadata, **_tiff_options(page))
 
 
 def _write_tiff(page: _Page, part: Path) -> None:
     """Write with ImageJ's metadata, or with OME's where ImageJ lacks the type of the pixels."""
     import tifffile
 
-    if _storable(page.image).dtype.name not in ("uint8", "uint16", "float32"):
+    if page.image.dtype.name not in ("uint8", "uint16", "float16", "float32"):
         _write_ome(page, part)
         return
-    metadata: dict[str, Any] = {"axes": "ZCYX"}
+    metadata: dict[str, Any] = {"axes": "TZCYX" if page.movie else "ZCYX"}
     options = _tiff_options(page)
     if page.spacing is not None:
         sizes = [size * _PER_MICROMETER[page.unit or "micrometer"] for size in page.spacing[::-1]]
@@ -224,8 +257,16 @@ def _write_tiff(page: _Page, part: Path) -> None:
         options["resolution"] = (1 / sizes[0], 1 / sizes[1])
         if page.volume:
             metadata["spacing"] = sizes[2]
-    image = _storable(page.image).swapaxes(0, 1)
-    tifffile.imwrite(part, image, imagej=True, metadata=metadata, **options)
+    if page.interval is not None:
+        metadata.update(finterval=page.interval, tunit="sec")
+    image = _storable(page.image).swapaxes(1, 2)
+    if not page.movie:
+        tifffile.imwrite(part, image[0], imagej=True, metadata=metadata, **options)
+        return
+    # one by one, because tifffile would copy a whole film to bring channels and slices into order
+    planes = (plane for frame in image for level in frame for plane in level)
+    options.update(shape=image.shape, dtype=image.dtype)
+    tifffile.imwrite(part, planes, imagej=True, metadata=metadata, **options)
 
 
 def _tiff_options(page: _Page) -> dict[str, Any]:
@@ -248,9 +289,10 @@ def _write_nifti(page: _Page, part: Path) -> None:
     image = _storable(page.image)
     if image.dtype.itemsize == 8 and image.dtype.kind in "ui":
         message = f"NIfTI viewers do not read {image.dtype}; convert to 32 bits or float"
-        raise _refused(page.path, message)
-    voxels = image.transpose(3, 2, 1, 0)  # (X, Y, Z, C)
-    voxels = voxels[..., 0] if len(image) == 1 else voxels
+        raise refused(page.path, message)
+    voxels = image.transpose(4, 3, 2, 0, 1)  # (X, Y, Z, T, C)
+    voxels = voxels[..., 0] if image.shape[1] == 1 else voxels
+    voxels = voxels if page.movie else voxels[:, :, :, 0]
     if voxels.ndim == 3 and not page.volume:
         voxels = voxels[..., 0]
     kind = (
@@ -258,7 +300,12 @@ def _write_nifti(page: _Page, part: Path) -> None:
     )
     affine = _affine(page)
     volume = kind(voxels, affine)
-    volume.header.set_xyzt_units("micron" if page.unit == "micrometer" else "mm")
+    volume.header.set_xyzt_units(
+        "micron" if page.unit == "micrometer" else "mm", "sec" if page.interval else None
+    )
+    if page.interval:
+        zooms = list(volume.header.get_zooms())
+        volume.header.set_zooms((*zooms[:3], page.interval, *zooms[4:]))
     volume.set_sform(affine, code=1)
     volume.set_qform(affine, code=1, strip_shears=True)
     # the temporary file has no suffix that would tell nibabel to compress
@@ -301,7 +348,7 @@ def _write_png(page: _Page, part: Path) -> None:
             f"{pixels.shape}; "
             "write .ome.tif instead"
         )
-        raise _refused(page.path, message)
+        raise refused(page.path, message)
     picture = Image.fromarray(
         np.ascontiguousarray(pixels.transpose(1, 2, 0) if colours else pixels)
     )
@@ -323,12 +370,14 @@ _WRITERS: Final = {
 # --- errors ---------------------------------------------------------------------------------------
 
 
-def _refused(path: Path, message: str) -> DataError:
+def refused(path: Path, message: str) -> DataError:
+    """Return the error about a file that cannot be written."""
     return DataError(Problem(message, file=str(path)))
 
 
-def _disk_message(error: OSError, image: NDArray[Any]) -> str:
-    need = math.ceil(image.nbytes / 1e6)
+def disk_message(error: OSError, size: int) -> str:
+    """Say why ``size`` bytes could not be written, and what to do."""
+    need = math.ceil(size / 1e6)
     if error.errno == errno.ENOSPC:
         return (
             f"the disk is full: up to {need} MB are needed in this folder. Free some, or write to "
