@@ -46,7 +46,10 @@ def best_of(run: Run) -> tuple[str | None, float | None]:
 
 
 def _raw(run: Run) -> dict[str, Any]:
-    raw = yaml.safe_load((run.path / CONFIG).read_text(encoding="utf-8"))
+    try:
+        raw = yaml.safe_load((run.path / CONFIG).read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError):
+        return {}  # one damaged run must not hide the others from a list
     return raw if isinstance(raw, dict) else {}
 
 

@@ -149,7 +149,8 @@ class Run:
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """Summary of each evaluated split."""
         found = sorted((self.path / layout.EVALUATION).glob("*/summary.json"))
-        return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
+        places = {path.parent.name: str(path.relative_to(self.path)) for path in found}
+        return {name: self._json(place, "") for name, place in places.items()}
 
     @property
     def pictures(self) -> list[Path]:
@@ -163,7 +164,7 @@ class Run:
             msg = f"run {self.id} has no {name}: {missing}"
             raise RunError(msg) from error
         except ValueError as error:
-            msg = f"{self.path / name} is damaged: {error}"
+            msg = f"{self.path / name} is damaged: {error}. Take it from a copy, or make it anew"
             raise RunError(msg) from error
         if not isinstance(content, dict):
             msg = f"{self.path / name} is damaged: it holds no mapping"
