@@ -205,7 +205,7 @@ def test_only_the_command_line_prints() -> None:
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:
-    homes = r"/(?:root|work)/\w|/(?:home|Users)/(?!me\b)\w|[A-Z]:\\+Users\\+(?!me\b)"
+    homes = r"/(?:root|work)/\w|/(?:home|Users)/(?!me\b)\w|[A-Z]:\\+Users(?!\\+me\b)"
     absolute = re.compile(rf"(?<![\w.{{$<>])(?:{homes})")
     shown = {".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".sh", ".ipynb", ".cff", ".csv", ""}
     wrong = []
