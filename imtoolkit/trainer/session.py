@@ -51,7 +51,7 @@ def working_on(run: Run, *, rank: int = 0) -> Iterator[None]:
             yield
         except BaseException as error:
             mended = explained(error)
-            _tell(run, mended)
+            _tell(run, mended, rank)
             if mended is error:
                 raise
             raise mended from error
@@ -71,7 +71,7 @@ def _short(path: Path) -> str:
     return str(path)
 
 
-def _tell(run: Run, error: BaseException) -> None:
+def _tell(run: Run, error: BaseException, rank: int) -> None:
     """Write how the run ended, and hang onto the error how to go on."""
     if isinstance(error, RunInterruptedError):
         state, code = State.INTERRUPTED, error.exit_code
@@ -87,6 +87,8 @@ def _tell(run: Run, error: BaseException) -> None:
         log.debug("%s", "".join(traceback.format_exception(error)))
         if (run.path / CHECKPOINTS / LAST).is_file() and not isinstance(error, CheckpointError):
             error.add_note(f"The last saved state is kept. Continue with: {resume_command(run)}")
+    if rank > 0 and state is State.INTERRUPTED:
+        return  # the first process knows which signal it was
     with contextlib.suppress(OSError):  # a full disk, perhaps the very reason
         set_state(run.path, state, reason=reason, exit_code=int(code))
 

@@ -139,7 +139,7 @@ def test_python_starts_it_as_well_and_gets_the_error_of_a_process(folder, monkey
     run = imt.train(config, path=folder / "python", quiet=True)
     assert run.status.state is State.FINISHED
     broken = imt.load_config(folder / "pair.yaml", {"data.patch.size": [15, 15]})
-    with pytest.raises(RunError, match="patch.size"):
+    with pytest.raises(RunError, match=r"patch\.size"):
         imt.train(broken, path=folder / "broken", quiet=True)
 
 
