@@ -58,10 +58,12 @@ def store(source: Path, folder: Path) -> int:
         label = np.load(source / "labels" / path.name)[None].astype(np.int8)
         blocks, chunks = plan_blocks(image.shape, PATCH, image.itemsize)
         label_blocks, label_chunks = plan_blocks(label.shape, PATCH, label.itemsize)
+        locations = np.argwhere(label > 0)  # (n, 4): channel, z, y, x
+        locations = locations[np.random.RandomState(0).permutation(len(locations))[:10_000]]
         nnUNetDatasetBlosc2.save_case(
             image,
             label,
-            {"class_locations": {1: np.argwhere(label > 0)[:10_000]}},
+            {"class_locations": {1: locations}},
             str(folder / path.stem),
             chunks=chunks,
             blocks=blocks,
@@ -75,7 +77,15 @@ def loader_of(folder: Path) -> Any:
     turns = Rot90Transform(1, num_rot_per_combination=(0, 1, 2, 3), allowed_axes={1, 2})
     transforms = ComposeTransforms([MirrorTransform((0, 1, 2)), turns])
     dataset = nnUNetDatasetBlosc2(str(folder))
-    return nnUNetDataLoader(dataset, BATCH, PATCH, PATCH, Labels(), transforms=transforms)
+    return nnUNetDataLoader(
+        dataset,
+        BATCH,
+        PATCH,
+        PATCH,
+        Labels(),
+        oversample_foreground_percent=0.5,
+        transforms=transforms,
+    )
 
 
 def one_pass(loader: Any, batches: int) -> float:

@@ -1,12 +1,13 @@
 """How fast patches come out of the cache: imtoolkit beside MONAI's PersistentDataset and nnU-Net.
 
 Volumes of 64x512x512, patches of 32x128x128, four from each visit, flips and 90-degree turns,
-float32 image and uint8 label. imtoolkit and MONAI run in this process in turn, with the same
+float32 image and uint8 label; half of the patches are centred on foreground, as segmentation needs
+it. imtoolkit and MONAI run in this process in turn, with the same
 transforms and the same collate, both warm (files in the page cache, first passes not counted).
 nnU-Net's blosc2 loader needs packages that do not fit beside imtoolkit's, so it runs in an
 environment of its own, between rounds of ours: ``--nnunet PYTHON`` (or NNUNET_PYTHON) names its
 interpreter, and ``bench/nnunet_loader.py`` says how to make one. All sides use one process and one
-thread, without workers.
+thread, without workers. The time of MONAI without the search for foreground is told as well.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 import torch
 from measure import BENCH, alternate, arguments, compared, show
 from monai.data import DataLoader, PersistentDataset
-from monai.transforms import Compose, LoadImaged, RandSpatialCropSamplesd
+from monai.transforms import Compose, LoadImaged, RandCropByPosNegLabeld, RandSpatialCropSamplesd
 
 import imtoolkit as imt
 from imtoolkit.config.sections import (
@@ -72,7 +73,7 @@ def our_batches(folder: Path) -> Callable[[], Iterator[Any]]:
         sources={"volumes": SourceConfig(Component("folder", source))},
         axes="ZYX",
         split=SplitConfig(val=0.0),
-        patch=PatchConfig(list(PATCH), PER_IMAGE),
+        patch=PatchConfig(list(PATCH), PER_IMAGE, foreground=0.5),
         augment=list(AUGMENT),
         cache=CacheConfig(root=str(folder / "ours")),
         loader=LoaderConfig(BATCH, workers=0),
@@ -84,12 +85,16 @@ def our_batches(folder: Path) -> Callable[[], Iterator[Any]]:
     return lambda: iter(loader)
 
 
-def monai_batches(folder: Path) -> Callable[[], Iterator[Any]]:
+def monai_batches(folder: Path, *, foreground: bool) -> Callable[[], Iterator[Any]]:
     keys = ["image", "target"]
+    if foreground:
+        crop = RandCropByPosNegLabeld(keys, "target", PATCH, pos=1, neg=1, num_samples=PER_IMAGE)
+    else:
+        crop = RandSpatialCropSamplesd(keys, PATCH, num_samples=PER_IMAGE, random_size=False)
     steps = [
         LoadImaged("image", ensure_channel_first=True),
         LoadImaged("target", ensure_channel_first=True, dtype=np.uint8),
-        RandSpatialCropSamplesd(keys, PATCH, num_samples=PER_IMAGE, random_size=False),
+        crop,
         *build_augment(AUGMENT),
     ]
     rows = [
@@ -142,13 +147,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_volumes(folder, options.volumes)
-        ours, monai = our_batches(folder), monai_batches(folder)
-        for batches in (ours, monai, ours):  # fill the caches, and warm them
+        ours, monai = our_batches(folder), monai_batches(folder, foreground=True)
+        uniform = monai_batches(folder, foreground=False)
+        for batches in (ours, monai, uniform, ours):  # fill the caches, and warm them
             one_pass(batches)
         first, second = alternate(
             functools.partial(repeated, ours, 10), lambda: one_pass(monai), options.rounds
         )
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"monai_uniform_ms": repeated(uniform, options.rounds)}
         if options.nnunet:
             mine, theirs = alternate(
                 functools.partial(repeated, ours, 10),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+import warnings
 from collections.abc import Sequence
 from numbers import Number
 from typing import Any
@@ -72,12 +75,38 @@ def _stack(key: str, values: list[Any], samples: Sequence[Sample]) -> torch.Tens
 
 
 def copy_into(out: np.ndarray, view: np.ndarray) -> None:
-    """Copy a view, turned or mirrored perhaps, into a contiguous array."""
+    """Copy a view, turned or mirrored perhaps, into a contiguous array of the same shape.
+
+    Which way is fastest was measured for 32x128x128: numpy copies whole rows quickly, torch mirrors
+    rows faster, and a quarter turn is fastest out of a buffer that the processor's cache can hold.
+    """
     if view.ndim > 2 and abs(view.strides[-1]) > abs(view.strides[-2]) > 0:
-        # turned by 90 degrees: copying along the file's rows first is faster than jumping between
-        # them
-        view = np.ascontiguousarray(view.swapaxes(-1, -2)).swapaxes(-1, -2)
+        view = _buffered(view.swapaxes(-1, -2)).swapaxes(-1, -2)
+    elif view.strides[-1] < 0 and view.dtype == out.dtype:
+        mirrored = tuple(axis for axis, stride in enumerate(view.strides) if stride < 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the memory map is not written to
+            rows = torch.from_numpy(np.flip(view, mirrored))
+        torch.from_numpy(out).copy_(torch.flip(rows, mirrored))
+        return
     np.copyto(out, view, casting="unsafe")
+
+
+def _buffered(rows: np.ndarray) -> np.ndarray:
+    """Copy an array row by row into a buffer, and return it mirrored as it was."""
+    mirrored = tuple(axis for axis, stride in enumerate(rows.strides) if stride < 0)
+    buffer = _buffer(rows.shape, rows.dtype.str, threading.get_ident())
+    np.copyto(buffer, np.flip(rows, mirrored))
+    return np.flip(buffer, mirrored)
+
+
+@functools.lru_cache(maxsize=8)
+def _buffer(shape: tuple[int, ...], dtype: str, _thread: int) -> np.ndarray:
+    # rows longer by a cache line: at a power of two, all rows of a column fall into one set of the
+    # cache
+    kind = np.dtype(dtype)
+    whole = np.empty((*shape[:-1], shape[-1] + max(64 // kind.itemsize, 1)), kind)
+    return whole[..., : shape[-1]]
 
 
 def _common_dtype(values: list[Any]) -> torch.dtype:

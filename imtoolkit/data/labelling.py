@@ -27,8 +27,12 @@ class Labelling:
         self.extra = tuple(name for name in manifest.columns if name not in CORE)
 
     def __call__(self, index: int, item: Item) -> dict[str, Any]:
-        """Return the values of one sample."""
-        meta = item.meta
+        """Return the values of one sample; they are shared by its patches, so do not change them."""
+        if item.values is None:
+            item.values = self._values(index, item.meta)
+        return item.values
+
+    def _values(self, index: int, meta: dict[str, Any]) -> dict[str, Any]:
         values: dict[str, Any] = {
             ID: self._cell("id", index),
             DATASET: self._cell("dataset", index) or "",

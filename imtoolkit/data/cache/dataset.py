@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -35,19 +35,21 @@ _PREFIX: Final = f"{FOREGROUND}/"
 
 @dataclass
 class Item:
-    """One preprocessed image, ready to cut patches from; its arrays may be maps: never write to them.
+    """One preprocessed image to cut patches from; its arrays may be maps: never write to them.
 
     Attributes:
         grids: ``image``, ``target``, ``weight``: arrays ``(C, [Z,] Y, X)``.
         foreground: Positions of foreground pixels of each label, in the order of the labels.
         meta: Metadata, see `content_of`.
         touched: Bytes that reading has mapped so far, at most.
+        values: What `Labelling` found for it, as long as it is open.
     """
 
     grids: dict[str, np.ndarray]
     foreground: list[np.ndarray]
     meta: dict[str, Any]
-    touched: int = field(default=0)
+    touched: int = 0
+    values: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> Item:
