@@ -19,7 +19,7 @@ import numpy as np
 
 from imtoolkit.core.errors import DataError
 from imtoolkit.data.references import is_reference, parse, split_channels
-from imtoolkit.data.sources.listing import nearest_existing
+from imtoolkit.data.sources.listing import absence, nearest_existing
 from imtoolkit.data.table import Manifest
 
 ENDS: Final = 64 * 1024
@@ -108,12 +108,15 @@ def _one(reference: str, *, with_time: bool) -> str:
         if S_ISDIR(status.st_mode):
             found = _folder(place.path, with_time=with_time)
         else:
-            # the time is a part of what is remembered, so that a changed file is read again
-            ends = _ends(place.path, status.st_size, status.st_mtime_ns)
+            # the times are a part of what is remembered, so that a changed file is read again; the
+            # time of the last change of the inode cannot be set back, as that of the content can
+            ends = _ends(place.path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             found = f"{status.st_size}:{ends}"
             found += f":{status.st_mtime_ns}" if with_time else ""
     except FileNotFoundError as error:
-        message = f"file '{place.path}' does not exist. {nearest_existing(Path(place.path))}"
+        missing = Path(place.path)
+        hint = "" if missing.is_symlink() else f". {nearest_existing(missing)}"
+        message = f"{absence(missing)}{hint}"
         raise DataError(message) from error
     except OSError as error:
         message = f"file '{place.path}' cannot be read: {error.strerror or error}"
@@ -123,7 +126,7 @@ def _one(reference: str, *, with_time: bool) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _ends(path: str, size: int, changed: int) -> str:
+def _ends(path: str, size: int, _changed: int, _inode_changed: int) -> str:
     digest = hashlib.blake2b(digest_size=16)
     with Path(path).open("rb") as stream:
         digest.update(stream.read(ENDS))

@@ -53,6 +53,19 @@ class Run:
 
         return run_html(self)
 
+    def require(self) -> None:
+        """Check that the folder is still there, before results are written into it.
+
+        Raises:
+            RunError: If somebody has deleted or moved it.
+        """
+        if not (self.path / layout.CONFIG).is_file():
+            msg = (
+                f"the run folder {self.path} is gone: it was deleted or moved while this command "
+                "worked on it. Run the command again on the place where it is now"
+            )
+            raise RunError(msg)
+
     @property
     def id(self) -> str:
         """Name of the folder, such as ``20260131-142501-0f3a9c``."""

@@ -8,6 +8,7 @@ machine, the run counts as interrupted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -113,6 +114,8 @@ def set_state(
     folder: Path, state: State, *, reason: str = "", exit_code: int | None = None
 ) -> Status:
     """Change the state of a run; a run that is set running belongs to this process from now on."""
+    if not folder.is_dir():  # deleted meanwhile: a folder with nothing but a status is no run
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
     status = replace(read_status(folder), state=state, reason=reason, exit_code=exit_code)
     if state is State.RUNNING:
         status = _claimed(status)

@@ -66,12 +66,12 @@ def evaluate(
     other = find_run(against, runs_root()) if against is not None else None
     first = _measure(found, split, checkpoint, source, quiet=quiet)
     if other is None:
-        return scores.save(first, _folder(found, split))
+        return _save(first, found, split)
     settings, seed = found.config.evaluation, found.config.seed
     second = _measure(other, split, None, source, quiet=quiet)
     compared = scores.compare(first, second, settings, seed)
     first.summary["against"] = {"run": other.id, **compared}
-    return scores.save(first, _folder(found, split))
+    return _save(first, found, split)
 
 
 def evaluate_after_training(
@@ -177,6 +177,11 @@ def _with_source(config: Config, source: Mapping[str, Any]) -> Config:
     component = Component(str(source["name"]), dict(source.get("params", {})))
     sources = {"test": SourceConfig(component, role=Role.test)}
     return replace(config, data=replace(config.data, sources=sources))
+
+
+def _save(found: Scores, run: Run, split: str) -> Scores:
+    run.require()
+    return scores.save(found, _folder(run, split))
 
 
 def _folder(run: Run, split: str) -> Path:

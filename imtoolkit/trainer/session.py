@@ -51,6 +51,8 @@ def working_on(run: Run, *, rank: int = 0) -> Iterator[None]:
             yield
         except BaseException as error:
             mended = explained(error)
+            if isinstance(error, OSError):
+                run.require()  # a missing file means nothing more where the whole folder is gone
             _tell(run, mended, rank)
             if mended is error:
                 raise

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.data.references import files_of
-from imtoolkit.data.sources.listing import entries_of, nearest_existing
+from imtoolkit.data.sources.listing import absence, entries_of, nearest_existing
 from imtoolkit.data.table import Manifest
 from imtoolkit.io.names import strip_suffix
 
@@ -152,14 +152,8 @@ def require_files(references: Iterable[str | None], remedy: str) -> None:
     if missing:
         found = list(dict.fromkeys(missing))
         hint = f"{nearest_existing(Path(found[0]))} {remedy}"
-        problems = [Problem(_absence(Path(path))) for path in found]
+        problems = [Problem(absence(Path(path))) for path in found]
         raise DataError([*shortened(problems), Problem(hint)])
-
-
-def _absence(path: Path) -> str:
-    if path.is_symlink():
-        return f"file '{path}' is a link to '{path.readlink()}', which does not exist"
-    return f"file '{path}' does not exist"
 
 
 def require_unique(ids: Sequence[str], paths: Sequence[str], remedy: str) -> None:

@@ -125,6 +125,13 @@ def describe(folder: Path) -> str:
     return f"'{folder}' holds {', '.join(parts) if parts else 'nothing'}."
 
 
+def absence(path: Path) -> str:
+    """Return the words for a file that is not there, or that is a link to one that is not."""
+    if path.is_symlink():
+        return f"file '{path}' is a link to '{path.readlink()}', which does not exist"
+    return f"file '{path}' does not exist"
+
+
 def nearest_existing(path: Path) -> str:
     """Return a sentence about the nearest parent that exists, and the name in it like ours."""
     child = path
