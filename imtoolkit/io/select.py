@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imtoolkit.core.errors import did_you_mean, listed
+from imtoolkit.core.errors import DataError, did_you_mean, listed
 
 from .opened import Index, OpenImage, broken
 from .picture import Picture, PictureInfo
@@ -164,7 +164,8 @@ def _misfit(image: OpenImage, wanted: str, why: str = "") -> Exception:
 def add_time(image: OpenImage, wanted: str | None) -> str | None:
     """Put the ``T`` of a file into axes that were meant for one of its frames.
 
-    Axes that fit the file as they are stay: the user may know its ``T`` to be slices.
+    Axes that fit the file as they are stay: the user may know its ``T`` to be slices. So do those
+    that do not fit its frames either, for the message to tell what the user said.
     """
     sizes = dict(zip(image.axes, image.shape, strict=True))
     if wanted is None or "T" in wanted or sizes.get("T", 1) == 1:
@@ -177,7 +178,12 @@ def add_time(image: OpenImage, wanted: str | None) -> str | None:
     else:
         behind = image.axes[image.axes.index("T") :]
         place = next((n for n, letter in enumerate(wanted) if letter in behind), 0)
-    return f"{wanted[:place]}T{wanted[place:]}"
+    timed = f"{wanted[:place]}T{wanted[place:]}"
+    try:
+        name_axes(image, timed)
+    except DataError:
+        return wanted
+    return timed
 
 
 def count_times(image: OpenImage, selection: Selection) -> int | None:
