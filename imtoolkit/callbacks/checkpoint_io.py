@@ -7,6 +7,7 @@ systems; a power cut in between leaves half a file. Ours is written beside its p
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,10 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     """
     path = Path(path)
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():
+            # a pickle of another program makes torch wonder about its version before refusing it
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            content = torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
         msg = f"there is no checkpoint {path}"
         raise CheckpointError(msg) from error

@@ -153,7 +153,7 @@ def foreground_turn(fraction: float, visit: Visit, per_image: int) -> int | None
 
     Example:
         >>> [foreground_turn(0.5, Visit(0, 2, patch), 4) for patch in range(4)]
-        [None, 1, None, 2]
+        [None, 0, None, 1]
     """
     if fraction <= 0:
         return None
