@@ -90,10 +90,12 @@ class RunInterruptedError(RunError):
 class MissingPackageError(ImtoolkitError):
     """An optional package is needed here; the message holds the line that installs it."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
+        # packages that do not fit the others on every Python are in no extra
+        target = package if extra is None else f"'imtoolkit[{extra}]'"
         super().__init__(
             f"{purpose} needs the package '{package}', which is not installed. "
-            f"Install it with: pip install 'imtoolkit[{extra}]'"
+            f"Install it with: pip install {target}"
         )
 
 

@@ -25,6 +25,9 @@ from .vendor import mended_czi, mended_lif
 IMAGE_CLASSES: Final = ("bioio.BioImage", "aicsimageio.AICSImage")
 """What a config may name as ``image_class``."""
 
+_ALONE: Final = ("bioio_sldy",)
+"""Plugins that are not in the extra: this one wants NumPy below 2 on Python below 3.13."""
+
 
 def open_bioio(path: Path, pick: PickScene) -> OpenImage:
     """Open CZI, ND2, LIF, ... with the plugin for its suffix; see `OpenImage`.
@@ -44,7 +47,8 @@ def _plugin(module: str, purpose: str) -> Any:
     try:
         return importlib.import_module(module).Reader
     except ImportError as error:
-        package, extra = module.replace("_", "-"), "formats"
+        package = module.replace("_", "-")
+        extra = None if module in _ALONE else "formats"
         raise MissingPackageError(package, extra, purpose) from error
 
 

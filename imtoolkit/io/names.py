@@ -24,7 +24,6 @@ VENDOR: Final[dict[str, str]] = {
     ".dv": "bioio_dv",
     ".r3d": "bioio_dv",
     ".sldy": "bioio_sldy",
-    ".ims": "bioio_imaris",
 }
 """Suffix and module of the bioio plugin that reads it."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imtoolkit.io import probe, read
+from imtoolkit.io import open_frames, probe, read
 from tests.helpers.image_files import (
     AFFINE,
     FLAT,
@@ -158,3 +158,14 @@ def test_reading_slices_of_a_zarr_reads_only_their_chunks(tmp_path: Path) -> Non
     np.testing.assert_array_equal(
         read(tmp_path / "a.ome.zarr", z_range=(3, 4), axes="CZYX").pixels, TRUTH[:, 3:4]
     )
+
+
+def test_dv_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("bioio_dv", reason="needs imtoolkit[formats]")
+    import mrc  # comes with bioio-dv
+
+    mrc.imsave(str(tmp_path / "a.dv"), TRUTH)
+    picture = read(tmp_path / "a.dv")
+    np.testing.assert_array_equal(picture.pixels, TRUTH)
+    with open_frames(tmp_path / "a.dv") as frames:
+        assert frames.times is None

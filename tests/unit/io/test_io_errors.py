@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -288,19 +290,36 @@ def test_folder_that_is_no_image_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "module", "package"),
+    ("suffix", "module", "package", "line"),
     [
-        (".czi", "bioio_czi", "bioio-czi"),
-        (".ims", "bioio_imaris", "bioio-imaris"),
-        (".dcm", "pydicom", "pydicom"),
-        (".mrc", "mrcfile", "mrcfile"),
+        (".czi", "bioio_czi", "bioio-czi", "pip install 'imtoolkit[formats]'"),
+        (".dv", "bioio_dv", "bioio-dv", "pip install 'imtoolkit[formats]'"),
+        (".sldy", "bioio_sldy", "bioio-sldy", "pip install bioio-sldy"),
+        (".dcm", "pydicom", "pydicom", "pip install 'imtoolkit[formats]'"),
+        (".mrc", "mrcfile", "mrcfile", "pip install 'imtoolkit[formats]'"),
     ],
 )
 def test_missing_package_comes_with_the_line_that_installs_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, module: str, package: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    suffix: str,
+    module: str,
+    package: str,
+    line: str,
 ) -> None:
     (tmp_path / f"a{suffix}").write_bytes(b"x" * 200)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'imtoolkit\[formats\]'") as caught:
+    with pytest.raises(MissingPackageError, match=f"{re.escape(line)}$") as caught:
         read(tmp_path / f"a{suffix}")
     assert package in str(caught.value)
+
+
+def test_every_package_that_reads_a_format_is_in_the_extra_that_the_message_names() -> None:
+    from imtoolkit.io.bio import _ALONE
+    from imtoolkit.io.names import VENDOR
+
+    text = (Path(__file__).resolve().parents[3] / "pyproject.toml").read_text(encoding="utf-8")
+    extra = tomllib.loads(text)["project"]["optional-dependencies"]["formats"]
+    named = {re.split(r"[<>=]", requirement)[0].strip() for requirement in extra}
+    plugins = {module.replace("_", "-") for module in VENDOR.values() if module not in _ALONE}
+    assert named == plugins | {"pydicom", "mrcfile"}
