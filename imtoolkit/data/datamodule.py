@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
 
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config import settings
@@ -32,6 +31,7 @@ from imtoolkit.data.collate import collate
 from imtoolkit.data.evaluation import WholeImages
 from imtoolkit.data.fingerprint import fingerprint
 from imtoolkit.data.labelling import Labelling
+from imtoolkit.data.loader import ImageLoader
 from imtoolkit.data.manifest import build_manifest
 from imtoolkit.data.patches import PatchDataset
 from imtoolkit.data.position import training_position
@@ -176,7 +176,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     # --- loaders ----------------------------------------------------------------------------------
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> ImageLoader:
         """Return batches of random patches, see `TrainSampler` and `PatchDataset`."""
         images = self.images("train")
         dataset = PatchDataset(
@@ -188,19 +188,19 @@ class ImageDataModule(pl.LightningDataModule):
             plugins=self.plugins,
         )
         sampler = self._train_sampler(*world(self))
-        return self._loader(dataset, batch_sampler=sampler, collate_fn=collate)
+        return self._loader(dataset, batch_sampler=sampler)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def val_dataloader(self) -> ImageLoader | list[Any]:
         """Return the whole validation images, one at a time."""
         self.prepare_data()
         return self.dataloader("val") if "val" in self._images else []
 
-    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def test_dataloader(self) -> ImageLoader | list[Any]:
         """Return the whole test images, one at a time."""
         self.prepare_data()
         return self.dataloader("test") if "test" in self._images else []
 
-    def dataloader(self, split: str) -> DataLoader[Any]:
+    def dataloader(self, split: str) -> ImageLoader:
         """Return the whole images of a split, each once over all ranks (see `EvalSampler`).
 
         Raises:
@@ -210,7 +210,7 @@ class ImageDataModule(pl.LightningDataModule):
         rank, ranks = world(self)
         sampler = EvalSampler(len(images), rank=rank, ranks=ranks)
         dataset = WholeImages(images, Labelling(images.data, self.target))
-        return self._loader(dataset, sampler=sampler, batch_size=1, collate_fn=collate)
+        return self._loader(dataset, sampler=sampler, batch_size=1)
 
     def steps_per_epoch(self, ranks: int = 1) -> int:
         """Return the training batches of an epoch on one of so many ranks."""
@@ -307,10 +307,10 @@ class ImageDataModule(pl.LightningDataModule):
             return None
         return np.array([weights[name] for name in manifest.column("dataset")], dtype=np.float64)
 
-    def _loader(self, dataset: Any, **how: Any) -> DataLoader[Any]:
+    def _loader(self, dataset: Any, **how: Any) -> ImageLoader:
         workers = self._workers()
         pinned = self.config.loader.pin_memory
-        return DataLoader(
+        return ImageLoader(
             dataset,
             num_workers=workers,
             persistent_workers=workers > 0,

@@ -27,7 +27,7 @@ class Labelling:
         self.extra = tuple(name for name in manifest.columns if name not in CORE)
 
     def __call__(self, index: int, item: Item) -> dict[str, Any]:
-        """Return the values of one sample; they are shared by its patches, so do not change them."""
+        """Return the values of one sample; its patches share them, so do not change them."""
         if item.values is None:
             item.values = self._values(index, item.meta)
         return item.values

@@ -40,7 +40,7 @@ def write_images(
     return root
 
 
-def section(root: Path, cache: Path | None = None, **changes: Any) -> DataConfig:
+def section(root: Path, **changes: Any) -> DataConfig:
     """Return the section ``data`` for `write_images`, with some fields changed."""
     source = Component(
         "folder", {"root": str(root), "image": "images/*.tif", "target": "labels/*.tif"}
@@ -53,7 +53,7 @@ def section(root: Path, cache: Path | None = None, **changes: Any) -> DataConfig
         "patch": PatchConfig([16, 16], per_image=4, foreground=0.5),
         "augment": [Component("flips"), Component("rotations_90")],
         "loader": LoaderConfig(batch_size=4, workers=0),
-        "cache": CacheConfig(root=str(cache or root / "cache")),
+        "cache": CacheConfig(root=str(root / "cache")),
         **changes,
     }
     return DataConfig(**fields)

@@ -33,11 +33,16 @@ _SPAWN_SECONDS: Final = 20.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a sample: metadata, problems, or neither when another process has it."""
+    """What became of a sample: metadata, problems, or neither when another process has it.
+
+    A cache that cannot be used is handed over as a value too: an error that leaves a worker would
+    carry its traceback.
+    """
 
     index: int
     meta: dict[str, Any] | None = None
     problems: tuple[Problem, ...] = ()
+    cache_error: CacheError | None = None
 
 
 class Attempts(Dataset[Outcome]):
@@ -56,8 +61,8 @@ class Attempts(Dataset[Outcome]):
             return Outcome(index, self.images.make(index, wait=self.wait))
         except BusyError:
             return Outcome(index)
-        except CacheError:
-            raise
+        except CacheError as error:
+            return Outcome(index, cache_error=error)
         except DataError as error:
             return Outcome(index, problems=error.problems)
 
@@ -94,6 +99,8 @@ def fill(
         task = bar.add_task(label, total=count)
         order = [*range(first, count), *range(first)]
         for outcome in _attempts(images, order, workers):
+            if outcome.cache_error is not None:
+                raise outcome.cache_error
             if outcome.problems:
                 problems[outcome.index] = outcome.problems
             elif outcome.meta is None:
@@ -105,6 +112,8 @@ def fill(
         waiting = Attempts(images, wait=True)
         for index in later:
             outcome = waiting[index]
+            if outcome.cache_error is not None:
+                raise outcome.cache_error
             if outcome.meta is not None:
                 seen(index, outcome.meta)
             problems |= {index: outcome.problems} if outcome.problems else {}
