@@ -204,11 +204,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("os.system",),
     ),
     "pickle allowed to a reader": (
-        {
-            "data.preprocess": [
-                {"name": "monai.data.NumpyReader", "params": {"allow_pickle": True}}
-            ]
-        },
+        {"data.preprocess": [{"name": "monai.data.NumpyReader", "params": {"allow_pickle": True}}]},
         ("data.preprocess.0",),
     ),
     "a download": (
