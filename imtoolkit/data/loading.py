@@ -15,7 +15,7 @@ from imtoolkit.config.sections import DataConfig
 from imtoolkit.core.batch import IMAGE, TARGET, WEIGHT
 from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.core.facts import TargetKind, TargetSpec
-from imtoolkit.data.references import parse, read_inside
+from imtoolkit.data.references import parse, read_inside, split_channels
 from imtoolkit.io.frames import Frames, frames_of
 from imtoolkit.io.opened import OpenImage, guess_axes
 from imtoolkit.io.picture import Picture
@@ -103,11 +103,12 @@ def _read(reference: str, key: str, config: DataConfig, arrays: Sequence[Any]) -
     scene, time = config.scene, config.time
     if key != IMAGE and (scene is not None or time is not None):
         # labels of one scene or time point usually lie in a file of their own, which has no others
-        info = io.probe(reference, axes=selection["axes"])
+        info = io.probe(split_channels(reference)[0], axes=selection["axes"])
         scene = scene if len(info.scenes) > 1 else None
         time = time if info.times > 1 else None
     reader = config.reader if key == IMAGE else None
-    return io.read(reference, **selection, scene=scene, time=time, reader=reader)
+    files = split_channels(reference)  # one, or a file for each channel
+    return io.read(files, **selection, scene=scene, time=time, reader=reader)
 
 
 def _in_memory(reference: str, arrays: Sequence[Any], axes: str | None) -> OpenImage:
