@@ -16,6 +16,7 @@ _DOWNLOAD: Final = (
 )
 _PICKLE: Final = "lets a data file run code (pickle)"
 _OTHERS: Final = "runs whatever the named package offers. Use a transform of MONAI, or a plugin"
+_DELETES: Final = "deletes a file of the name that it is given, and writes its own"
 _WRITES: Final = "writes files of its own. Predictions are written by 'imtoolkit predict'"
 
 EVERYWHERE: Final[dict[str, str]] = {
@@ -44,6 +45,7 @@ COMPONENTS: Final[dict[str, str]] = {
     "monai.transforms.io.dictionary.SaveImaged": _WRITES,
     "monai.transforms.io.array.WriteFileMapping": _WRITES,
     "monai.transforms.io.dictionary.WriteFileMappingd": _WRITES,
+    "monai.transforms.post.dictionary.SaveClassificationd": _DELETES,
     "monai.transforms.utility.array.TorchVision": _OTHERS,
     "monai.transforms.utility.array.RandTorchVision": _OTHERS,
     "monai.transforms.utility.dictionary.TorchVisiond": _OTHERS,
@@ -75,6 +77,14 @@ COMPONENTS: Final[dict[str, str]] = {
 }
 """Class -> reason why a config cannot use it at all."""
 
+_NO_IMAGES: Final = "measures text or sound, and some of its kind download networks. Take another"
+PREFIXES: Final[dict[str, str]] = {
+    "torchmetrics.text.": _NO_IMAGES,
+    "torchmetrics.audio.": _NO_IMAGES,
+    "torchmetrics.multimodal.": _NO_IMAGES,
+}
+"""Beginning of a dotted path -> reason why a config cannot use what lies below it."""
+
 
 def refused_component(paths: Iterable[str]) -> str | None:
     """Return why a component is refused as a whole.
@@ -82,7 +92,12 @@ def refused_component(paths: Iterable[str]) -> str | None:
     Args:
         paths: Dotted paths of the class and its bases, or of the function.
     """
-    return next((COMPONENTS[path] for path in paths if path in COMPONENTS), None)
+    for path in paths:
+        reasons = (reason for prefix, reason in PREFIXES.items() if path.startswith(prefix))
+        reason = COMPONENTS.get(path) or next(reasons, None)
+        if reason is not None:
+            return reason
+    return None
 
 
 def refused_parameter(paths: Iterable[str], name: str, value: Any) -> str | None:

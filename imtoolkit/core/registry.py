@@ -182,13 +182,14 @@ def nested_kind(outer: str, parameter: str) -> str:
     Example:
         >>> nested_kind("optimizer", "base_optimizer"), nested_kind("loss", "losses")
         ('optimizer', 'loss')
-        >>> nested_kind("net", "backbone")
-        'net'
+        >>> nested_kind("net", "backbone"), nested_kind("transform", "num_samples")
+        ('net', 'transform')
     """
     for word in reversed(parameter.lower().split("_")):
-        for kind in KINDS:
-            if word in (kind, f"{kind}s", f"{kind}es"):
-                return kind
+        for name, kind in KINDS.items():
+            # a kind without a class is no part of another, such as the drawings of `samples`
+            if kind.expects and word in (name, f"{name}s", f"{name}es"):
+                return name
     return outer
 
 
@@ -286,12 +287,21 @@ def _from_path(kind: Kind, path: str) -> Any:
 
 def _import_path(parts: list[str]) -> Any:
     for cut in range(len(parts) - 1, 0, -1):
+        path = ".".join(parts[:cut])
         try:
-            module = importlib.import_module(".".join(parts[:cut]))
-        except ImportError:
-            continue
+            module = importlib.import_module(path)
+        except ModuleNotFoundError as error:
+            if error.name is not None and f"{path}.".startswith(f"{error.name}."):
+                continue  # no such module: what comes after its parent is a name in it
+            raise ComponentError(_unimportable(path, error)) from error
+        except ImportError as error:
+            raise ComponentError(_unimportable(path, error)) from error
         return _descend(module, parts[cut:])
     return None
+
+
+def _unimportable(path: str, error: ImportError) -> str:
+    return f"the module '{path}' is there, but cannot be imported: {error}"
 
 
 def _descend(target: Any, names: Sequence[str]) -> Any:
@@ -326,9 +336,11 @@ def _check_kind(kind: Kind, name: str, found: Any) -> None:
 
 
 def _is_ours(kind: Kind, function: Callable[..., Any]) -> bool:
-    # a plain function tells nothing about what it does: only ours and trusted ones are called
-    own = (*kind.rooms, *(module.__name__ for module in plugins()))
-    return any(_is_below(function.__module__, name) for name in own)
+    # a plain function tells nothing about what it does: only built-ins and trusted ones are called,
+    # and not whatever else a room holds (`imtoolkit.data.cache.manage.clear` deletes)
+    if f"{function.__module__}:{function.__qualname__}" in builtins_of(kind.name).values():
+        return True
+    return any(_is_below(function.__module__, module.__name__) for module in plugins())
 
 
 def _is_factory(kind: Kind, function: Callable[..., Any]) -> bool:

@@ -65,6 +65,9 @@ def test_a_factory_function_of_a_namespace_counts_as_a_net() -> None:
         ("net", "torch.nn.nothing_here", "does not exist"),
         ("net", "drop_connect", "is not a net, but a function"),
         ("transform", "SaveImaged", "is refused: it writes files"),
+        ("transform", "SaveClassificationd", "is refused: it deletes a file"),
+        ("transform", "imtoolkit.data.cache.manage.clear", "is not a transform, but a function"),
+        ("metric", "torchmetrics.text.BLEUScore", "is refused: it measures text"),
         ("loss", "PerceptualLoss", "is refused: it downloads"),
     ],
 )
@@ -125,3 +128,16 @@ def test_the_kind_of_a_nested_component_is_told_by_its_parameter() -> None:
     assert registry.nested_kind("net", "losses") == "loss"
     assert registry.nested_kind("scheduler", "schedulers") == "scheduler"
     assert registry.nested_kind("net", "planet") == "net"
+    assert registry.nested_kind("transform", "num_samples") == "transform"
+
+
+def test_a_module_that_lacks_a_package_is_not_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lacks(path: str) -> types.ModuleType:
+        text = "No module named 'tensorrt'"
+        raise ModuleNotFoundError(text, name="tensorrt")
+
+    monkeypatch.setattr("imtoolkit.core.registry.importlib.import_module", lacks)
+    with pytest.raises(ComponentError, match=r"cannot be imported: No module named 'tensorrt'"):
+        registry._import_path(["monai", "networks", "Something"])
