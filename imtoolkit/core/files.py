@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,13 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: As the file system does, a full disk included; ``path`` is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    # not by `tempfile`, whose files only the owner may read: a result is for the group as well, as
+    # the umask says
+    part.touch(exist_ok=False)
     try:
         yield part
         _sync(part)
-        # mkstemp lets only the owner read; a result is for the group as well, as umask says
-        part.chmod(0o666 & ~_umask())
         part.replace(path)
         _sync_folder(path.parent)
     finally:
@@ -59,9 +58,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
