@@ -97,7 +97,9 @@ def load_matching(
         ),
         excluded=excluded,
     )
-    if not fitting:
+    weights = dict(module.named_parameters())
+    # counters of batch norms fit whatever the net is: a single number each
+    if not any(name in weights for name in fitting):
         shapes = "; their names agree, but no shape does" if report.mismatched else ""
         message = (
             f"none of the weights fit{shapes}. Here they are called {listed(asked, 3)}, there "

@@ -7,6 +7,7 @@ the question is answered for every net, not only for those in a table.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -18,6 +19,7 @@ from imtoolkit.core.errors import ConfigError, Problem
 from .outputs import main_output
 
 _FACTORS: Final = (1, 2, 4, 8, 16, 32, 64, 6, 12, 24, 48, 96, 7, 14, 28, 56, 112, 224, 128, 256)
+_META: Final = re.compile(r"\bmeta\b", re.IGNORECASE)
 Size = tuple[int, ...]
 
 
@@ -100,7 +102,9 @@ class SizeProbe:
             with torch.no_grad():
                 raw = self._net(image)
         except Exception as error:  # noqa: BLE001 - nets refuse a size with whatever error they like
-            return str(error).strip().partition("\n")[0] or type(error).__name__
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            # a net that looks at its values, as by `.item()`, cannot be asked on shapes alone
+            return None if _META.search(reason) else reason
         output = main_output(raw, self._net, self._dims)
         if not isinstance(output, Tensor) or output.ndim != self._dims + 2:
             return None  # several outputs, or one number for an image: not for this check to judge

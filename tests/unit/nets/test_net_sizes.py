@@ -65,6 +65,21 @@ def test_a_net_that_shrinks_its_image_is_refused() -> None:
     assert complaint == "it returns [14, 14] for an image of [16, 16]"
 
 
+class _LooksAtValues(nn.Conv2d):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return super().forward(image - image.mean().item())
+
+
+class _MakesOnCpu(nn.Conv2d):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return super().forward(image) + torch.arange(image.shape[-1])
+
+
+@pytest.mark.parametrize("net", [_LooksAtValues, _MakesOnCpu])
+def test_a_net_that_cannot_run_on_shapes_alone_is_not_refused(net: type[nn.Conv2d]) -> None:
+    assert SizeProbe(net(1, 2, 3, padding=1), 1, 2).fits((16, 16))
+
+
 def test_the_net_is_left_as_it_was() -> None:
     net = nets.UNet(2, 1, 2, channels=(2, 4), strides=(2,), norm="batch").eval()
     before = {name: value.clone() for name, value in net.state_dict().items()}

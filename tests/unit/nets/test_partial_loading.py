@@ -40,6 +40,12 @@ def test_nothing_that_fits_is_an_error() -> None:
         load_matching(_net(), {"other": torch.zeros(1)})
 
 
+def test_a_counter_of_batch_norm_alone_does_not_count_as_a_fit() -> None:
+    wider = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 3, 3))
+    with pytest.raises(RunError, match="their names agree, but no shape does"):
+        load_matching(_net(), wider.state_dict())
+
+
 def test_a_frozen_weight_does_not_change_and_a_frozen_norm_keeps_its_statistics() -> None:
     net = _net()
     assert freeze(net, ["0.*", "1.*"]) == ["0.weight", "0.bias", "1.weight", "1.bias"]
