@@ -285,12 +285,13 @@ def _states(values: _Values, known: set[str]) -> Iterator[Problem]:
 
 
 def _metric_names(values: _Values) -> set[str]:
-    """Return the names that are logged, or nothing where a metric of another package is listed."""
+    """Return the names that are logged, or nothing where only building the metrics would tell."""
     category = str(values.get("task.category"))
     builtin = METRICS.get(category, ())
     given = values.get("task.metrics")
     names = list(builtin) if given is None else [item["name"] for item in given]
-    if not set(names) <= set(builtin):
+    # a parameter may be part of the name, as the percentile is in `hd95`
+    if not set(names) <= set(builtin) or any(item.get("params") for item in given or ()):
         return set()
     classes = (values.get("task.classes") or [])[1:]
     known = {"val/loss", "train/loss"}

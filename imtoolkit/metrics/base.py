@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ class ImageMetric(ABC):
         better: Whether larger (``"max"``) or smaller (``"min"``) values are better.
     """
 
-    name: ClassVar[str]
-    better: ClassVar[Better] = "max"
+    name: str
+    better: Better = "max"
 
     @abstractmethod
     def __call__(

@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.metrics import Cumulative, PanopticQualityMetric
 from monai.metrics import Metric as MonaiMetric
 from torchmetrics import Metric as TorchMetric
+
+from imtoolkit.core.errors import ComponentError
 
 from .base import Array, Better, ImageMetric, mean_of_defined
 
@@ -22,11 +25,15 @@ def as_image_metric(metric: Any, classes: Sequence[str] = ()) -> ImageMetric:
 
     Raises:
         TypeError: If it is none of the three.
+        ComponentError: If it is known to measure something else than label images.
     """
     if isinstance(metric, ImageMetric):
         return metric
     if isinstance(metric, TorchMetric):
         return _TorchImageMetric(metric)
+    if isinstance(metric, PanopticQualityMetric):
+        message = "PanopticQualityMetric compares instances, and this task predicts classes"
+        raise ComponentError(message)
     if isinstance(metric, MonaiMetric):
         return _MonaiImageMetric(metric, classes)
     message = (
@@ -41,8 +48,8 @@ class _Foreign(ImageMetric):
 
     def __init__(self, metric: Any, better: Better) -> None:
         self.metric = metric
-        self.name = _snake(type(metric).__name__)  # type: ignore[misc]  # one name for each instance
-        self.better = better  # type: ignore[misc]
+        self.name = _snake(type(metric).__name__)
+        self.better = better
 
     def _kept(self, image: Array, weight: Array | None) -> Array:
         return image if weight is None else image[weight > 0]
@@ -76,7 +83,7 @@ class _MonaiImageMetric(_Foreign):
 
     def __init__(self, metric: MonaiMetric, classes: Sequence[str]) -> None:
         distance = any(
-            word in type(metric).__name__ for word in ("Distance", "Error", "MSE", "MAE")
+            word in type(metric).__name__ for word in ("Distance", "Error", "MSE", "MAE", "MAPE")
         )
         super().__init__(metric, "min" if distance else "max")
         self.classes = tuple(classes)
@@ -94,16 +101,34 @@ class _MonaiImageMetric(_Foreign):
             target = np.where(weight > 0, target, 0)
         known = spacing is not None and bool(np.isfinite(spacing).all())
         extra = {"spacing": list(spacing or ())} if known and _takes_spacing(self.metric) else {}
-        value = self.metric(self._one_hot(prediction), self._one_hot(target), **extra)
-        values = torch.as_tensor(value).flatten().tolist()
-        first = len(self.classes) - len(values)
-        if not self.classes or first < 0:
-            return {self.name: mean_of_defined(values)}
-        named = zip(self.classes[first:], values, strict=True)
+        try:
+            values = self._values(self._one_hot(prediction), self._one_hot(target), extra)
+        except (TypeError, ValueError, RuntimeError) as error:
+            message = f"metric {type(self.metric).__name__} cannot measure label images: {error}"
+            raise ComponentError(message) from error
+        background = getattr(self.metric, "include_background", True)
+        labels = self.classes if background else self.classes[1:]
+        named = zip(labels, values, strict=True) if len(labels) == len(values) else ()
         return {
             self.name: mean_of_defined(values),
             **{f"{self.name}/{label}": number for label, number in named},
         }
+
+    def _values(
+        self, prediction: torch.Tensor, target: torch.Tensor, extra: dict[str, Any]
+    ) -> list[float]:
+        """Return one value for each class, or a single one where the metric joins the classes."""
+        found = self.metric(prediction, target, **extra)
+        if isinstance(self.metric, Cumulative):
+            self.metric.reset()  # it keeps what it was given, for a mean that is made elsewhere
+        if isinstance(found, torch.Tensor) and found.ndim <= 2:  # (B, classes)
+            return [float(value) for value in found.flatten()]
+        # counts of a confusion matrix, which `aggregate` turns into the metric; what MONAI keeps
+        # would be gathered from all ranks, which may be at other images
+        self.metric.get_buffer = lambda: found
+        whole = self.metric.aggregate()
+        parts = whole if isinstance(whole, (list, tuple)) else [whole]
+        return [float(value) for part in parts for value in torch.as_tensor(part).flatten()]
 
     def _one_hot(self, labels: Array) -> torch.Tensor:
         if not self.classes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -112,15 +111,16 @@ class HausdorffMetric(_ClassMetric):
 
     Args:
         classes: Names of the classes in the order of their labels, background first.
-        percentile: Percentile of the distances, 100 for the Hausdorff distance itself.
+        percentile: Percentile of the distances, 100 for the Hausdorff distance itself; part of the
+            name, ``hd95`` or ``hd100``.
     """
 
-    name = "hd95"
-    better: ClassVar[Better] = "min"
+    better: Better = "min"
 
     def __init__(self, classes: Sequence[str], percentile: float = 95.0) -> None:
         super().__init__(classes)
         self.percentile = percentile
+        self.name = f"hd{percentile:g}"
 
     def by_class(
         self,

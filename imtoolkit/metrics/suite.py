@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imtoolkit.core.errors import ComponentError, listed
+
 from .base import Array, Better, ImageMetric, mean_of_defined
 from .foreign import as_image_metric
 from .segmentation import DiceMetric, HausdorffMetric, IoUMetric, SurfaceDiceMetric
@@ -22,10 +24,18 @@ class MetricSuite:
     Args:
         metrics: Image metrics; MONAI's and torchmetrics' are wrapped, see `as_image_metric`.
         classes: Names of the classes, for metrics of MONAI that return one value for each class.
+
+    Raises:
+        ComponentError: If two have the same name.
     """
 
     def __init__(self, metrics: Sequence[Any], classes: Sequence[str] = ()) -> None:
         self.metrics: list[ImageMetric] = [as_image_metric(item, classes) for item in metrics]
+        names = [metric.name for metric in self.metrics]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            message = f"several metrics are named {listed(twice)}: one would hide the other"
+            raise ComponentError(message)
 
     @property
     def directions(self) -> dict[str, Better]:
@@ -96,6 +106,9 @@ class SegmentationMetrics(MetricSuite):
 def reduce_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Average each numeric column over the images, leaving out images where it is not defined.
 
+    A metric is not defined (NaN) where an image holds nothing to measure. A loss always is: where
+    that of one image is NaN, so is the mean.
+
     Example:
         >>> reduce_rows([{"id": "a", "dice": 1.0}, {"id": "b", "dice": 0.5}])
         {'dice': 0.75}
@@ -106,7 +119,12 @@ def reduce_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         for name, value in row.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     )
-    return {name: mean_of_defined([float(row.get(name, np.nan)) for row in rows]) for name in names}
+    means: dict[str, float] = {}
+    for name in names:
+        values = [float(row[name]) for row in rows if name in row]
+        is_loss = name.partition("/")[0] == "loss"
+        means[name] = float(np.mean(values)) if is_loss else mean_of_defined(values)
+    return means
 
 
 def _array(tensor: Tensor) -> Array:

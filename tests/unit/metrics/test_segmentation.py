@@ -61,9 +61,9 @@ def test_pixels_of_weight_zero_do_not_count() -> None:
 def test_hausdorff_of_a_shifted_square_is_the_shift_in_physical_units() -> None:
     first, second = _square((40, 40), 5, 10), np.roll(_square((40, 40), 5, 10), 4, axis=1)
     metric = HausdorffMetric(CLASSES, percentile=100)
-    assert metric(first, second)["hd95"] == pytest.approx(4.0)
-    assert metric(first, second, spacing=(1.0, 0.5))["hd95"] == pytest.approx(2.0)
-    assert metric(first, second, spacing=(np.nan, np.nan))["hd95"] == pytest.approx(4.0)
+    assert metric(first, second)["hd100"] == pytest.approx(4.0)
+    assert metric(first, second, spacing=(1.0, 0.5))["hd100"] == pytest.approx(2.0)
+    assert metric(first, second, spacing=(np.nan, np.nan))["hd100"] == pytest.approx(4.0)
 
 
 def test_cropping_changes_no_distance_even_where_objects_touch_the_border() -> None:

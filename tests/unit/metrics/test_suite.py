@@ -4,12 +4,22 @@ import math
 
 import pytest
 import torch
+from monai.metrics import (
+    ConfusionMatrixMetric,
+    FBetaScore,
+    GeneralizedDiceScore,
+    HausdorffDistanceMetric,
+    Metric,
+    PanopticQualityMetric,
+    ROCAUCMetric,
+)
 from monai.metrics import DiceMetric as MonaiDice
-from monai.metrics import HausdorffDistanceMetric
 from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy
 
+from imtoolkit.core.errors import ComponentError
 from imtoolkit.metrics.foreign import as_image_metric
-from imtoolkit.metrics.suite import SegmentationMetrics, reduce_rows
+from imtoolkit.metrics.segmentation import HausdorffMetric
+from imtoolkit.metrics.suite import MetricSuite, SegmentationMetrics, reduce_rows
 
 
 def _batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,14 +39,50 @@ def test_each_image_of_a_batch_has_its_own_row() -> None:
 
 def test_foreign_metrics_give_the_same_numbers_as_ours() -> None:
     prediction, target = _batch()
-    extra = [MonaiDice(include_background=False), BinaryF1Score()]
-    suite = SegmentationMetrics(["background", "disc"], names=["dice"], extra=extra)
-    for row in suite.rows(prediction, target):
-        assert row["binary_f1_score"] == pytest.approx(row["dice"])
+    classes = ["background", "disc"]
+    theirs = MetricSuite([MonaiDice(include_background=False), BinaryF1Score()], classes)
+    ours = SegmentationMetrics(classes, names=["dice"]).rows(prediction, target)
+    for row, own in zip(theirs.rows(prediction, target), ours, strict=True):
+        assert row["binary_f1_score"] == pytest.approx(own["dice"])
+        assert row["dice/disc"] == pytest.approx(own["dice/disc"])
     # MONAI's class has our name; a torchmetrics metric of the classes keeps its own
     assert as_image_metric(MonaiDice(), ["a", "b"]).name == "dice"
     assert as_image_metric(MulticlassAccuracy(num_classes=2)).better == "max"
     assert as_image_metric(HausdorffDistanceMetric(), ["a", "b"]).better == "min"
+
+
+def test_metrics_that_monai_aggregates_are_measured_and_not_their_counts() -> None:
+    prediction, target = _batch()
+    sensitivity = ConfusionMatrixMetric(metric_name="sensitivity", include_background=False)
+    suite = MetricSuite([sensitivity, FBetaScore(include_background=False)], ["background", "disc"])
+    row = suite.rows(prediction, target)[1]  # 48 of 64 pixels are found, and 16 others
+    assert row["confusion_matrix/disc"] == pytest.approx(0.75)
+    assert row["fbeta_score/disc"] == pytest.approx(0.75)
+
+
+def test_a_metric_of_monai_keeps_nothing_from_image_to_image() -> None:
+    metric = MonaiDice()
+    suite = MetricSuite([metric], ["background", "disc"])
+    suite.rows(*_batch())
+    assert not any(metric._buffers or ())
+
+
+def test_one_value_for_all_classes_is_not_named_after_one_of_them() -> None:
+    suite = MetricSuite([GeneralizedDiceScore()], ["background", "disc"])
+    assert set(suite.rows(*_batch())[0]) == {"generalized_dice_score"}
+
+
+@pytest.mark.parametrize("metric", [ROCAUCMetric(), PanopticQualityMetric(num_classes=1)])
+def test_metrics_of_something_else_than_classes_are_refused(metric: Metric) -> None:
+    with pytest.raises(ComponentError):
+        MetricSuite([metric], ["background", "disc"]).rows(*_batch())
+
+
+def test_two_metrics_of_one_name_are_refused() -> None:
+    twice = [HausdorffMetric(["a", "b"]), HausdorffMetric(["a", "b"], percentile=95)]
+    with pytest.raises(ComponentError, match="several metrics are named 'hd95'"):
+        MetricSuite(twice)
+    assert HausdorffMetric(["a", "b"], percentile=100).name == "hd100"
 
 
 def test_what_is_no_metric_is_refused() -> None:
@@ -48,3 +94,10 @@ def test_means_leave_out_what_is_not_defined() -> None:
     rows = [{"id": "a", "dice": 0.5, "dice/x": math.nan}, {"id": "b", "dice": 1.0, "dice/x": 0.25}]
     assert reduce_rows(rows) == {"dice": 0.75, "dice/x": 0.25}
     assert reduce_rows([]) == {}
+
+
+def test_a_loss_that_is_not_a_number_is_not_left_out() -> None:
+    rows = [{"id": "a", "loss": 0.5, "loss/ce": 1.0}, {"id": "b", "loss": math.nan}, {"id": "c"}]
+    means = reduce_rows(rows)
+    assert math.isnan(means["loss"])
+    assert means["loss/ce"] == 1.0  # an image without a target has no loss
