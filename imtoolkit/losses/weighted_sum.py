@@ -109,8 +109,10 @@ class DeepSupervision(nn.Module):
         """Return the weighted loss and terms; ``outputs`` has the main output first."""
         if isinstance(outputs, (Tensor, Mapping)):
             return self._of_one(outputs, batch, step)
+        read = {WEIGHT, *(term.target for term in self.loss.terms)}
+        maps = {key: value for key, value in batch.items() if key in read}
         factors = [0.5**level for level in range(len(outputs))]
-        results = [self._of_one(output, _resized(batch, output), step) for output in outputs]
+        results = [self._of_one(output, _resized(maps, output), step) for output in outputs]
         shares = [factor / sum(factors) for factor in factors]
         total = torch.stack([s * loss for s, (loss, _) in zip(shares, results, strict=True)]).sum()
         terms = {

@@ -86,6 +86,19 @@ def test_cost_maps_follow_the_resolution() -> None:
     assert low.grad[..., :2].any()
 
 
+def test_only_what_the_terms_read_is_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    resized: list[torch.Size] = []
+
+    def note(image: Tensor, size: tuple[int, ...], **options: object) -> Tensor:
+        resized.append(image.shape)
+        return image[..., :: image.shape[-2] // size[0], :: image.shape[-1] // size[1]]
+
+    monkeypatch.setattr("imtoolkit.losses.weighted_sum.F.interpolate", note)
+    total = DeepSupervision(WeightedSum([Term("ce", CrossEntropyLoss())]))
+    total([LOGITS, LOGITS[..., ::2, ::2]], {**BATCH, "image": torch.zeros(2, 3, 8, 8)})
+    assert resized == [BATCH["target"].shape]
+
+
 def test_large_labels_survive_resizing() -> None:
     target = torch.full((1, 1, 4, 4), 70_001, dtype=torch.int32)
     seen: list[Tensor] = []
