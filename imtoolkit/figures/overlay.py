@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imtoolkit.labels import boundaries
+
 from .colours import CONFUSED, FALSE, MISSED, PALETTE, Pixels, rgb, to_rgb
 
 
@@ -31,7 +33,8 @@ def overlay(
     _check_size(base, labels)
     result = _tint(base, labels > 0, _paint(labels), alpha)
     if outline:
-        result = _tint(result, borders(labels) & (labels > 0), _paint(labels), 1.0)
+        borders = boundaries(np.maximum(labels, 0))
+        result = _tint(result, borders, _paint(labels), 1.0)
     return result
 
 
@@ -58,24 +61,6 @@ def differences(
     for mask, colour in ((missed, MISSED), (false, FALSE), (confused, CONFUSED)):
         base = _tint(base, mask, rgb(colour), alpha)
     return base
-
-
-def borders(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the pixels that have a neighbour of another label.
-
-    Example:
-        >>> borders(np.array([[0, 0, 1, 1, 1]])).astype(int).tolist()
-        [[0, 1, 1, 0, 0]]
-    """
-    edge = np.zeros(labels.shape, bool)
-    for axis in range(labels.ndim):
-        before = [slice(None)] * labels.ndim
-        after = [slice(None)] * labels.ndim
-        before[axis], after[axis] = slice(None, -1), slice(1, None)
-        differs = labels[tuple(before)] != labels[tuple(after)]
-        edge[tuple(before)] |= differs
-        edge[tuple(after)] |= differs
-    return edge
 
 
 def most_labelled_slice(labels: NDArray[Any] | None, depth: int) -> int:

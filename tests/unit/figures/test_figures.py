@@ -22,7 +22,7 @@ from imtoolkit.figures.colours import (
     to_rgb,
 )
 from imtoolkit.figures.curves import metric_curves
-from imtoolkit.figures.overlay import borders, differences, most_labelled_slice, overlay
+from imtoolkit.figures.overlay import differences, most_labelled_slice, overlay
 from imtoolkit.figures.panels import sample_figure
 
 
@@ -114,11 +114,6 @@ def test_differences_have_a_colour_for_each_kind() -> None:
 def test_sizes_that_differ_are_named() -> None:
     with pytest.raises(ValueError, match=r"\(4, 4\).*\(3, 3\)"):
         overlay(np.zeros((4, 4)), np.zeros((3, 3), int))
-
-
-def test_borders_lie_on_both_sides() -> None:
-    labels = np.array([[1, 1, 2], [1, 1, 2]])
-    assert borders(labels).tolist() == [[False, True, True]] * 2
 
 
 def test_the_most_labelled_slice_is_shown_and_of_equals_the_middle_one() -> None:
