@@ -112,7 +112,7 @@ def _natural_interval(factory: Callable[..., Any], params: Mapping[str, Any]) ->
     name = getattr(factory, "__name__", "")
     known = inspect.signature(factory).parameters
     # a length that is filled in counts steps; one that the user wrote counts epochs, as torch's do
-    counts = any(key in known and key not in params for key in ("T_max",))
+    counts = "T_max" in known and "T_max" not in params
     unset = name == "PolynomialLR" and "total_iters" not in params
     return "step" if name in _BY_STEPS or counts or unset else "epoch"
 

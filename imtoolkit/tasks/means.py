@@ -51,7 +51,7 @@ class EpochMeans:
         exact = stacked.float() if stacked.device.type == "mps" else stacked.double()
         if self._sums is None:
             self._names, self._sums = tuple(values), torch.zeros_like(exact)
-        self._sums = self._sums.to(exact.device) + exact * count
+        self._sums = self._sums.to(exact) + exact * count
         self._count += count
         self._place = place
 
