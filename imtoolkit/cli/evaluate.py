@@ -11,6 +11,7 @@ from imtoolkit.core.errors import ConfigError
 
 from .output import out
 from .train import show_summary
+from .trust import Trust, trust_run
 
 
 def evaluate(
@@ -32,8 +33,12 @@ def evaluate(
         Optional[str],  # noqa: UP045
         typer.Option("--targets", help="Their targets: a pattern such as 'new/labels/*.tif'."),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Measure a trained model on images that it has not seen, each once."""
+    for reference in (run, against) if trust else ():
+        if reference is not None:
+            trust_run(reference)
     source = _source(images, targets)
     name = split if source is None or split != "test" else "other"
     from imtoolkit.trainer.evaluate import evaluate as measure

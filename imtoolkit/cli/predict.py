@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from .output import out
+from .trust import Trust, trust_run
 
 if TYPE_CHECKING:
     from imtoolkit.trainer.inputs import Input
@@ -45,12 +46,15 @@ def predict(
         Optional[str],  # noqa: UP045
         typer.Option("--scene", help="Scene of files with several, by number or name."),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Apply a trained model to images and write what it makes of them, with their pixel size."""
     from imtoolkit.config.settings import runs_root
     from imtoolkit.runs import find_run
     from imtoolkit.trainer.predict import predict as apply
 
+    if trust:
+        trust_run(run)
     found = find_run(run, runs_root())
     out().read("run", found.path)
 

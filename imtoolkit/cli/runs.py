@@ -10,6 +10,7 @@ import typer
 from imtoolkit.core.errors import RunError
 
 from .output import out
+from .trust import Trust, trust_run
 
 if TYPE_CHECKING:
     from imtoolkit.runs import Run
@@ -97,7 +98,7 @@ def compare(
 
 
 @app.command("resume", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def resume(context: typer.Context, run: Reference, root: Root = None) -> None:
+def resume(context: typer.Context, run: Reference, root: Root = None, trust: Trust = False) -> None:
     """Continue a run where its last saved state stands; keys of the config may follow."""
     from imtoolkit.config.validate import all_keys
     from imtoolkit.core.errors import ConfigError, did_you_mean
@@ -109,7 +110,10 @@ def resume(context: typer.Context, run: Reference, root: Root = None) -> None:
     if strange:
         message = f"did not expect '{strange[0]}'.{did_you_mean(strange[0], all_keys())}"
         raise ConfigError(message)
-    continue_run(str(_find(run, root).path), words)
+    folder = str(_find(run, root).path)
+    if trust:
+        trust_run(folder)
+    continue_run(folder, words)
 
 
 @app.command("delete")

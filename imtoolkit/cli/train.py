@@ -13,6 +13,7 @@ import typer
 from imtoolkit.core.errors import ConfigError
 
 from .output import out, overrides
+from .trust import trust_run
 
 if TYPE_CHECKING:
     from imtoolkit.runs import Run
@@ -49,6 +50,8 @@ def train(
         message = "give either a config to train, or --resume RUN"
         raise ConfigError(message)
     if resume is not None:
+        if trust:
+            trust_run(resume)
         continue_run(resume, overrides())
         return
     assert config is not None

@@ -72,12 +72,17 @@ def load_config(
     return finish(draft)
 
 
-def load_run_config(path: Path, overrides: Overrides = ()) -> Config:
-    """Load the config of a run folder; its plugins are trusted if they are as they were copied.
+def load_run_config(path: Path, overrides: Overrides = (), *, trust: bool = False) -> Config:
+    """Load the config of a run folder.
+
+    The plugins that were copied into it are trusted as their originals were, by content. Those of a
+    run that comes from someone else are not: the hashes in the folder tell only that its parts
+    belong together.
 
     Args:
         path: The run folder, or its ``config.yaml``.
         overrides: What a resumed run changes, as in `load_config`.
+        trust: Whether its plugins may be imported; remembered.
 
     Raises:
         ConfigError: As `load_config`, and if a copied plugin was changed.
@@ -88,7 +93,7 @@ def load_run_config(path: Path, overrides: Overrides = ()) -> Config:
         names = ", ".join(changed)
         message = f"changed since the run was made: {names}. Restore it, or start a new run"
         raise ConfigError(Problem(message, where="plugins", file=str(file)))
-    draft = examine(file, overrides, own_copies=True)
+    draft = examine(file, overrides, trust=trust, call="imtoolkit.config.load_run_config")
     if draft.problems:
         raise ConfigError(draft.problems)
     return finish(draft)
@@ -99,13 +104,20 @@ def examine(
     overrides: Overrides = (),
     *,
     trust: bool = False,
-    own_copies: bool = False,
+    call: str = "load_config",
 ) -> Draft:
-    """Read, merge and check a config, and return it with all its problems."""
+    """Read, merge and check a config, and return it with all its problems.
+
+    Args:
+        source: See `load_config`.
+        overrides: See `load_config`.
+        trust: See `load_config`.
+        call: The function that a message about trust names.
+    """
     draft = read_layers(source, overrides)
     shape = check_shape(draft.root)
     draft.problems += shape
-    trusted_problems = _check_plugins(draft, trust=trust, own_copies=own_copies)
+    trusted_problems = _check_plugins(draft, trust=trust, call=call)
     draft.problems += check_components(draft.root)
     if not shape:
         draft.problems += check_values(draft.root)
@@ -200,7 +212,7 @@ def _migrate(layer: Node, problems: list[Problem]) -> None:
     node.value = CONFIG_VERSION
 
 
-def _check_plugins(draft: Draft, *, trust: bool, own_copies: bool) -> list[Problem]:
+def _check_plugins(draft: Draft, *, trust: bool, call: str) -> list[Problem]:
     """Return the problems of ``plugins:``; with ``trust``, remember them as trusted."""
     node = draft.root.value.get("plugins")
     if node is None or not fits(list[str], node.plain()):
@@ -213,16 +225,13 @@ def _check_plugins(draft: Draft, *, trust: bool, own_copies: bool) -> list[Probl
         return problems
     if trust:
         plugin_room.trust(named, draft.file)
-    copies = (draft.file or Path()).resolve().parent / plugin_room.FOLDER
     for plugin in plugin_room.untrusted(named, draft.file):
-        if own_copies and Path(plugin).is_relative_to(copies):
-            continue
         what = (
             f"the code in '{plugin}'" if plugin_room.is_file(plugin) else f"the package '{plugin}'"
         )
         message = (
             f"{what} would run on your machine, and you have not trusted it. Read it, then add "
-            "--trust (in Python: load_config(path, trust=True))"
+            f"--trust (in Python: {call}(path, trust=True))"
         )
         problems.append(places[plugin].problem(message))
     return problems

@@ -104,6 +104,8 @@ def untrusted(plugins: Sequence[str], config_file: Path | None = None) -> list[s
 
 def trust(plugins: Sequence[str], config_file: Path | None = None) -> None:
     """Remember that the user trusts these plugins, as they are now."""
+    if not plugins:
+        return
     remember(
         {
             file_hash(Path(plugin))

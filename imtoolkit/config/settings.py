@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from imtoolkit.core.files import write_json
 from .fit import fits, got, in_words
 from .nodes import read
 from .sections import Config
+
+log = logging.getLogger(__name__)
 
 RUNS_VARIABLE: Final = "IMTOOLKIT_RUNS"
 CACHE_VARIABLE: Final = "IMTOOLKIT_CACHE"
@@ -96,12 +99,17 @@ def cache_root(config: Config | None = None) -> Path:
     return platformdirs.user_cache_path("imtoolkit", appauthor=False)
 
 
+_trusted_now: Final[set[str]] = set()
+
+
 def _trust_path() -> Path:
     return settings_path().with_name("trust.json")
 
 
 def is_remembered(digest: str) -> bool:
     """Tell whether the user trusted a file with this hash before."""
+    if digest in _trusted_now:
+        return True
     try:
         known = json.loads(_trust_path().read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -110,10 +118,24 @@ def is_remembered(digest: str) -> bool:
 
 
 def remember(digests: dict[str, str]) -> None:
-    """Remember that files are trusted: hash -> what it was, for the reader of the file."""
+    """Remember that files are trusted: hash -> what it was, for the reader of the file.
+
+    Where the settings cannot be written, they are trusted for the time of this process.
+    """
     path = _trust_path()
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
-    write_json(path, {**(known if isinstance(known, dict) else {}), **digests})
+    known = known if isinstance(known, dict) else {}
+    if digests.keys() <= known.keys():
+        return
+    try:
+        write_json(path, {**known, **digests})
+    except OSError as error:
+        _trusted_now.update(digests)
+        log.warning(
+            "cannot remember in %s what you trust (%s): the next command will ask again. Set %s to "
+            "a file in a folder that you may write to",
+            *(path, error.strerror or error, SETTINGS_VARIABLE),
+        )

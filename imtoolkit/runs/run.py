@@ -88,7 +88,7 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        """The config as the user gave it; loading it trusts the plugins copied into the run."""
+        """The config as the user gave it; its plugins must be trusted, see `load_run_config`."""
         from imtoolkit.config import load_run_config
 
         return load_run_config(self.path / layout.CONFIG)

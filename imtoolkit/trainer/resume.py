@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imtoolkit.config import load_run_config, to_yaml
+from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Config
 from imtoolkit.config.settings import runs_root
 from imtoolkit.core.errors import RunError
@@ -69,3 +70,4 @@ def rewrite_config(run: Run, config: Config) -> None:
     number = 1 + len(list(run.path.glob("config-*.yaml")))
     write_text(run.path / f"config-{number}.yaml", place.read_text(encoding="utf-8"))
     write_text(place, to_yaml(config, relative_to=run.path))
+    plugin_modules.trust(config.plugins, place)

@@ -98,6 +98,7 @@ def start_run(config: Config, path: Path | None = None) -> Run:
     def fill(folder: Path) -> None:
         copied = plugin_modules.copy_into(config, folder)
         write_text(folder / CONFIG, to_yaml(copied, relative_to=folder))
+        plugin_modules.trust(copied.plugins, folder / CONFIG)
 
     return create_run(config.name, runs_root(config), fill, path=path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import sys
@@ -153,6 +154,31 @@ def test_two_plugins_of_one_name_are_refused(config_file: Path) -> None:
         load_config(config_file, trust=True)
 
 
+def test_a_run_of_someone_else_runs_no_code_unasked(config_file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    config = plugins.copy_into(load_config(config_file, trust=True), run)
+    (run / "config.yaml").write_text(to_yaml(config, relative_to=run))
+    (tmp_path / "user" / "trust.json").unlink()  # as on the machine of another
+    with pytest.raises(ConfigError, match=r"load_run_config\(path, trust=True\)"):
+        load_run_config(run)
+    assert not config_file.with_name("my_loss.ran").exists()
+    assert load_run_config(run, trust=True) == config
+    assert load_run_config(run) == config  # remembered
+
+
+def test_trust_lasts_for_the_process_where_it_cannot_be_remembered(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, value: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("imtoolkit.config.settings.write_json", refuse)
+    monkeypatch.setattr("imtoolkit.config.settings._trusted_now", set())
+    load_config(config_file, trust=True)
+    load_config(config_file)
+
+
 def test_a_run_keeps_copies_that_stay_trusted_while_unchanged(
     config_file: Path, tmp_path: Path
 ) -> None:
@@ -162,7 +188,6 @@ def test_a_run_keeps_copies_that_stay_trusted_while_unchanged(
     text = to_yaml(config, relative_to=run)
     assert "plugins: [plugins/my_loss.py]" in text
     (run / "config.yaml").write_text(text)
-    (tmp_path / "user" / "trust.json").unlink()
     assert load_run_config(run) == config
     run.rename(tmp_path / "moved")
     moved = load_run_config(tmp_path / "moved")
