@@ -79,8 +79,7 @@ def open_class(path: Path, image_class: str, pick: PickScene) -> OpenImage:
     except ImportError as error:
         message = (
             f"image_class '{image_class}' needs the package '{module}', which is not installed or "
-            "does not fit the "
-            f"others ({error}). Install it with: pip install {module}"
+            f"does not fit the others ({error}). Install it with: pip install {module}"
         )
         raise ComponentError(message) from error
     image = _describe(path, found(path).reader, pick)
@@ -158,8 +157,7 @@ def open_zarr(path: Path, pick: PickScene) -> OpenImage:
         if "multiscales" not in attributes:
             message = (
                 "is not OME-Zarr: it has no 'multiscales' in its .zattrs (version 0.4) or "
-                "zarr.json (0.5). If images "
-                "lie deeper inside, name their folder"
+                "zarr.json (0.5). If images lie deeper inside, name their folder"
             )
             raise broken(str(path), message)
         return _describe(path, reader(path), pick)

@@ -266,9 +266,8 @@ def _opener(path: Path, suffix: str) -> Callable[[Path, PickScene], OpenImage]:
         return open_dicom
     message = (
         f"its suffix '{suffix}' is not one that imtoolkit reads.{did_you_mean(suffix, SUFFIXES)} "
-        "Known: "
-        f"{' '.join(sorted(SUFFIXES))}. Another format may be read by a bioio plugin: install it "
-        "and set the reader "
+        f"Known: {' '.join(sorted(SUFFIXES))}. Another format may be read by a bioio plugin: "
+        "install it and set the reader "
         "'{name: BioImageReader, params: {image_class: bioio.BioImage}}'"
     )
     raise broken(str(path), message)

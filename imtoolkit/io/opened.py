@@ -182,8 +182,7 @@ def scene_picker(path: str, wanted: int | str | None, *, strict: bool) -> PickSc
             if len(names) > 1 and strict:
                 message = (
                     f"holds {len(names)} scenes ({listed(names)}) and none was chosen. Choose one "
-                    "by number or name, "
-                    "for example 'data.scene: 0' in a config or scene=0 in Python"
+                    "by number or name, such as 'data.scene: 0' in a config or scene=0 in Python"
                 )
                 raise broken(path, message)
             return 0

@@ -90,9 +90,8 @@ def join_channels(pictures: Sequence[Picture], names: Sequence[str]) -> Picture:
     for picture, name in zip(pictures, names, strict=True):
         if picture.pixels.shape[1:] != first.pixels.shape[1:]:
             message = (
-                f"{name}: the channels of an image must be of one size: got "
-                f"{picture.pixels.shape[1:]}, and "
-                f"{first.pixels.shape[1:]} in {names[0]}"
+                f"{name}: the channels of an image must be of one size: "
+                f"got {picture.pixels.shape[1:]}, and {first.pixels.shape[1:]} in {names[0]}"
             )
             raise DataError(message)
     if len(pictures) == 1:

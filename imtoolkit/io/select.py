@@ -128,9 +128,8 @@ def _check_letters(image: OpenImage, wanted: str) -> None:
         or not set("YX") <= set(wanted)
     ):
         message = (
-            f"axes '{wanted}' are not understood: expected Y and X, and once each of Z, C, T (S "
-            "for colours), in the "
-            "order of the file, such as 'YX', 'YXC', 'ZYX' or 'CZYX'"
+            f"axes '{wanted}' are not understood: expected Y and X, and at most once Z, C, T (S "
+            "for colours), in the order of the file, such as 'YX', 'YXC', 'ZYX' or 'CZYX'"
         )
         raise broken(image.path, message)
 
@@ -207,8 +206,8 @@ def _plan(image: OpenImage, selection: Selection, *, strict: bool) -> _Plan:
         if letter not in "TCZYXS" and size > 1:
             message = (
                 f"has an axis '{letter}' of size {size} that is neither time, channel nor space "
-                f"(all: {image.axes}, "
-                f"{image.shape}). Name the axes with 'axes', or export the image as OME-TIFF"
+                f"(all: {image.axes}, {image.shape}). "
+                "Name the axes with 'axes', or export the image as OME-TIFF"
             )
             raise broken(image.path, message)
     depth = image.shape[axes.index("Z")] if "Z" in axes else 1
@@ -272,8 +271,8 @@ def _choose_time(image: OpenImage, axes: str, wanted: int | None, *, strict: boo
         if times > 1 and strict:
             message = (
                 f"holds {times} time points and none was chosen. Choose one, for example "
-                "'data.time: 0' in a config or "
-                "time=0 in Python; if they are slices or channels, name the axes: 'data.axes: ZYX'"
+                "'data.time: 0' in a config or time=0 in Python; "
+                "if they are slices or channels, name the axes: 'data.axes: ZYX'"
             )
             raise broken(image.path, message)
         return 0

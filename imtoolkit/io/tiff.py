@@ -220,8 +220,7 @@ def _check_page(name: str, page: Any) -> None:
     if page is None:
         message = (
             "pages are missing: the file is cut short, or belongs to a set of several files of "
-            "which some are absent. "
-            "Copy it again, with all files of the set"
+            "which some are absent. Copy it again, with all files of the set"
         )
         raise broken(name, message)
     size = page.parent.filehandle.size

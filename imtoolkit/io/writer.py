@@ -344,9 +344,8 @@ def _write_png(page: _Page, part: Path) -> None:
     colours = pixels.ndim == 3 and len(pixels) == 3 and pixels.dtype == np.uint8 and not page.volume
     if not fits and not colours:
         message = (
-            f"PNG holds grey images in 8 or 16 bits and colours in 8, got {pixels.dtype} of shape "
-            f"{pixels.shape}; "
-            "write .ome.tif instead"
+            "PNG holds grey images in 8 or 16 bits and colours in 8, "
+            f"got {pixels.dtype} of shape {pixels.shape}; write .ome.tif instead"
         )
         raise refused(page.path, message)
     picture = Image.fromarray(
