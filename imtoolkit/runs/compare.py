@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def best_of(run: Run) -> tuple[str | None, float | None]:
     name = next((item for item in [*monitor, *names, "val/loss"] if item in frame), None)
     if name is None or frame[name].dropna().empty:
         return None, None
-    falls = any(word in name for word in ("loss", "hd95", "error", "distance"))
+    falls = re.search(r"loss|/hd\d|error|distance", name)
     return name, float(frame[name].min() if falls else frame[name].max())
 
 
