@@ -92,7 +92,7 @@ def merge(under: Node, over: Node, problems: list[Problem]) -> Node:
         return over
     if over.single:
         return _merge_single(under, over, problems)
-    if _other_component(under, over):
+    if _other_component(under, over) or _renamed_single(under, over):
         return over
     merged = dict(under.value)
     for given, node in over.value.items():
@@ -121,6 +121,11 @@ def _other_component(under: Node, over: Node) -> bool:
     if "name" not in under.value or "name" not in over.value or not over.place.key:
         return False
     return bool(under.value["name"].value != over.value["name"].value)
+
+
+def _renamed_single(under: Node, over: Node) -> bool:
+    """Tell whether named entries take the place of the single one that ``loss:`` stands for."""
+    return under.single and not over.patch and not set(under.value) & set(over.value)
 
 
 def _merge_single(under: Node, over: Node, problems: list[Problem]) -> Node:

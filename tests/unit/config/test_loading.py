@@ -78,6 +78,17 @@ def test_lists_replace_and_dicts_merge(write: Write) -> None:
     assert config.task.nets["net"].params["strides"] == [2, 2, 2]
 
 
+def test_named_entries_take_the_place_of_the_single_one(write: Write) -> None:
+    write(name="base.yaml")
+    several = "base: base.yaml\ntask: {losses: {a: dice, b: cross_entropy}}\n"
+    assert list(load_config(write(several, "top.yaml")).task.losses) == ["a", "b"]
+    source = "{name: folder, params: {root: elsewhere}}"
+    several = f"base: base.yaml\ndata: {{sources: {{a: {source}, b: {source}}}}}\n"
+    assert list(load_config(write(several, "top.yaml")).data.sources) == ["a", "b"]
+    overrides = {"task.losses": {"a": "dice", "b": "cross_entropy"}}
+    assert list(load_config(write(), overrides).task.losses) == ["a", "b"]
+
+
 def test_parameters_of_one_net_never_reach_another(write: Write) -> None:
     write(name="base.yaml")
     config = load_config(write("base: base.yaml\ntask: {net: BasicUNet}\n", "top.yaml"))
