@@ -8,7 +8,7 @@ from typing import Any
 
 from imtoolkit.core.errors import Problem, did_you_mean, listed
 
-from .limits import AXES, CHOICES, METRICS, RANGES, STRATEGIES
+from .limits import AXES, CHOICES, METRICS, RANGES, STRATEGIES, VALIDATED
 from .nodes import Node, Place
 from .sections import PatchConfig
 
@@ -289,7 +289,8 @@ def _metric_names(values: _Values) -> set[str]:
     category = str(values.get("task.category"))
     builtin = METRICS.get(category, ())
     given = values.get("task.metrics")
-    names = list(builtin) if given is None else [item["name"] for item in given]
+    usual = VALIDATED.get(category, ())
+    names = list(usual) if given is None else [item["name"] for item in given]
     # a parameter may be part of the name, as the percentile is in `hd95`
     if not set(names) <= set(builtin) or any(item.get("params") for item in given or ()):
         return set()
@@ -300,6 +301,10 @@ def _metric_names(values: _Values) -> set[str]:
     terms = values.get("task.losses") or {}
     if len(terms) > 1:
         known |= {f"{stage}/loss/{term}" for stage in ("val", "train") for term in terms}
+    sources = values.get("data.sources") or {}
+    if len(sources) > 1:  # each set that validates has names of its own, such as val/lab_b/dice
+        own = [name.partition("/")[2] for name in known if name.startswith("val/")]
+        known |= {f"val/{source}/{name}" for source in sources for name in own}
     return known
 
 

@@ -43,7 +43,7 @@ RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
 CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.gradient_clip_algorithm": ("norm", "value"),
-    "trainer.profiler": ("simple", "advanced", "pytorch", "xla"),
+    "trainer.profiler": ("simple", "advanced", "pytorch"),
     "trainer.precision": (
         *("32-true", "16-mixed", "bf16-mixed", "64-true", "16-true", "bf16-true"),
         *("transformer-engine", "transformer-engine-float16"),
@@ -66,3 +66,6 @@ STRATEGIES: Final = (
 
 METRICS: Final = {"segmentation": ("dice", "iou", "hd95", "surface_dice")}
 """Category -> names of the metrics that are computed without being listed."""
+
+VALIDATED: Final = {"segmentation": ("dice", "iou")}
+"""Category -> those of them that validation computes as well; the others are for the test."""

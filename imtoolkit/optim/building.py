@@ -100,7 +100,7 @@ def lightning_config(
     Lightning steps ``ReduceLROnPlateau`` after the checkpoint of the epoch is saved, so a resumed
     run would lag behind; here it is given a frequency that never comes, and the task steps it.
     """
-    entry = {"scheduler": scheduler, "interval": interval, "frequency": 1, "name": name}
+    entry = {"scheduler": scheduler, "interval": interval, "frequency": 1, "name": f"lr/{name}"}
     if isinstance(scheduler, ReduceLROnPlateau):
         entry |= {"monitor": monitor, "interval": "epoch", "frequency": _NEVER, "strict": False}
     return entry

@@ -220,18 +220,24 @@ class Task(pl.LightningModule, ABC):
         """Whether larger or smaller is better, by the name of each metric without stage."""
         return {"loss": "min", **self.metrics(Stage.TEST).directions}
 
-    def better(self, name: str) -> Literal["max", "min"]:
+    def better(self, name: str, where: str = "trainer.checkpoint.monitor") -> Literal["max", "min"]:
         """Tell whether larger or smaller values of a name such as ``val/dice/nucleus`` are better.
+
+        Args:
+            name: Name of a metric; one of validation must be computed there.
+            where: Key of the config that gives it, for the message.
 
         Raises:
             ConfigError: If no part of the name is a metric.
         """
         known = self.directions
+        if name.startswith("val/"):
+            known = {"loss": "min", **self.metrics(Stage.VAL).directions}
         for part in name.split("/")[1:] or [name]:
             if part in known:
                 return known[part]
         message = f"'{name}' is no metric of this task; names are like val/{' or val/'.join(known)}"
-        raise ConfigError(Problem(message, where="monitor"))
+        raise ConfigError(Problem(message, where=where))
 
     # --- nets on images ---------------------------------------------------------------------------
 

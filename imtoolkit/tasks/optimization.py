@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from imtoolkit.config.sections import Component, SchedulerConfig, TaskConfig
+from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError, ConfigError, Problem, listed
 from imtoolkit.optim.building import (
     Horizon,
@@ -156,8 +158,9 @@ def _schedule(
     where = f"task.schedulers.{role}"
     params = dict(config.params)
     monitor = config.monitor or task.main_metric
-    if config.name == "ReduceLROnPlateau":
-        params.setdefault("mode", task.better(monitor))
+    factory = registry.resolve("scheduler", config.name)
+    if inspect.isclass(factory) and issubclass(factory, ReduceLROnPlateau):
+        params.setdefault("mode", task.better(monitor, f"{where}.monitor"))
     scheduler, interval = build_scheduler(
         config.name, params, optimizer, horizon, interval=config.interval, where=where
     )

@@ -199,3 +199,8 @@ def test_progress_shows_the_current_and_the_best_value(tmp_path):
     bar = Progress({"val/dice": "max"}, console=Console(file=text, width=120))
     fit(tmp_path, Line([0.75, 0.5]), bar)
     assert "epoch 2/2  val/dice 0.5000 (best 0.7500)" in text.getvalue()
+
+
+def test_early_stopping_names_the_metrics_that_there_are(tmp_path):
+    with pytest.raises(ConfigError, match=r"early_stopping.monitor.*nobody logs 'val/dise'"):
+        fit(tmp_path, Line([1.0]), EarlyStopping("val/dise"), epochs=1)

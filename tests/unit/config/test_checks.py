@@ -58,6 +58,8 @@ Problems = Callable[..., list[str]]
         ("trainer.checkpoint", {"monitor": ["dice"]}, "Did you mean 'val/dice'?"),
         ("trainer.checkpoint", {"monitor": ["val/dise"]}, "there is no metric 'val/dise'"),
         ("trainer.early_stopping", {"monitor": "val/dice/cell"}, "there is no metric"),
+        ("trainer.early_stopping", {"monitor": "val/hd95"}, "there is no metric 'val/hd95'"),
+        ("trainer.profiler", "xla", "simple"),
         ("trainer.precision", "bf17", "'bf17' is not known"),
         ("trainer.max_time", "3h", "expects DD:HH:MM:SS"),
         ("trainer.devices", 0, "expects a number of devices"),
@@ -246,3 +248,10 @@ def test_loading_imports_no_torch(tmp_path: Path) -> None:
     )
     assert "unknown loss 'DiseCELoss'. Did you mean 'DiceCELoss'?" in done.stdout
     assert "heavy: []" in done.stdout
+
+
+def test_the_metrics_of_each_set_that_validates_can_be_watched(good: dict[str, Any]) -> None:
+    source = good["data"].pop("source")
+    good["data"]["sources"] = {"here": source, "there": {"source": source, "role": "val"}}
+    good["trainer"]["checkpoint"] = {"monitor": ["val/dice", "val/there/dice"]}
+    assert load_config(good).trainer.checkpoint.monitor == ["val/dice", "val/there/dice"]

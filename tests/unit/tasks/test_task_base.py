@@ -203,13 +203,22 @@ def test_a_plateau_watches_what_exists() -> None:
         trainer_of(max_epochs=1).fit(task, loader(Discs(2), 2), loader(Discs(1)))
 
 
-def test_a_plateau_follows_the_main_metric_upwards_and_waits_for_validation() -> None:
-    task = task_of(schedulers={"net": SchedulerConfig("ReduceLROnPlateau")})
+@pytest.mark.parametrize("prefix", ["", "torch.optim.lr_scheduler."])
+def test_a_plateau_follows_the_main_metric_upwards_and_waits_for_validation(prefix: str) -> None:
+    task = task_of(schedulers={"net": SchedulerConfig(f"{prefix}ReduceLROnPlateau")})
     trainer = trainer_of(max_epochs=2, check_val_every_n_epoch=2)
     trainer.fit(task, loader(Discs(2), 2), loader(Discs(1)))
     plateau = trainer.lr_scheduler_configs[0].scheduler
     assert plateau.mode == "max"
     assert plateau.last_epoch == 1  # stepped once, at the end of the second epoch
+
+
+def test_a_metric_of_the_test_alone_cannot_be_watched_in_validation() -> None:
+    task = task_of()
+    assert task.better("val/dice") == "max"
+    with pytest.raises(ConfigError, match=r"^here: 'val/hd95' is no metric"):
+        task.better("val/hd95", "here")
+    assert task.better("test/hd95") == "min"
 
 
 def test_a_checkpoint_holds_plain_values(tmp_path: Path) -> None:
