@@ -321,7 +321,7 @@ class TrainerConfig:
     limit_predict_batches: Optional[Union[int, float]] = None
     """Use only a part of the images to predict."""
     overfit_batches: Union[int, float] = 0.0
-    """Train and validate on the same few batches, to see whether the net can learn them."""
+    """Train on so few batches again and again, and validate on their images: can the net learn at all?"""
     fast_dev_run: Union[bool, int] = False
     """Run this many batches of everything and keep nothing."""
     num_sanity_val_steps: Optional[int] = 0

@@ -36,7 +36,7 @@ from imtoolkit.data.manifest import build_manifest
 from imtoolkit.data.patches import PatchDataset
 from imtoolkit.data.position import training_position
 from imtoolkit.data.preprocess import Preprocessor
-from imtoolkit.data.samplers import EvalSampler, Plan, TrainSampler, group_numbers
+from imtoolkit.data.samplers import EvalSampler, Plan, TrainSampler, first_samples, group_numbers
 from imtoolkit.data.splits import write_splits
 from imtoolkit.data.summary import Summary
 from imtoolkit.data.table import SPLITS, Manifest
@@ -191,8 +191,12 @@ class ImageDataModule(pl.LightningDataModule):
         return self._loader(dataset, batch_sampler=sampler)
 
     def val_dataloader(self) -> ImageLoader | list[Any]:
-        """Return the whole validation images, one at a time."""
+        """Return the whole validation images; those of the few batches that a trainer overfits."""
         self.prepare_data()
+        if few := getattr(self.trainer, "overfit_batches", 0):
+            ranks = world(self)[1]
+            samplers = [self._train_sampler(rank, ranks) for rank in range(ranks)]
+            return self._whole(self.images("train").part(first_samples(samplers, few)))
         return self.dataloader("val") if "val" in self._images else []
 
     def test_dataloader(self) -> ImageLoader | list[Any]:
@@ -206,7 +210,9 @@ class ImageDataModule(pl.LightningDataModule):
         Raises:
             DataError: If the split has no images.
         """
-        images = self.images(split)
+        return self._whole(self.images(split))
+
+    def _whole(self, images: CachedDataset) -> ImageLoader:
         rank, ranks = world(self)
         sampler = EvalSampler(len(images), rank=rank, ranks=ranks)
         dataset = WholeImages(images, Labelling(images.data, self.target))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import Sampler, SequentialSampler
 
 from imtoolkit.core.errors import DataError
 from imtoolkit.core.seeding import mix
@@ -183,8 +183,10 @@ class TrainSampler(Sampler[list[Visit]]):
             yield batch
 
 
-class EvalSampler(Sampler[int]):
+class EvalSampler(SequentialSampler):
     """Yields each sample once, dealt to the ranks in turn; ranks may have unequal numbers.
+
+    It is torch's ``SequentialSampler``, for which Lightning looks before it puts its own in place.
 
     A rank for which nothing is left measures the last sample again: Lightning skips the loop of a
     rank without batches, and its collectives would then meet those of another step. Rows are joined
@@ -205,6 +207,21 @@ class EvalSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)
+
+
+def first_samples(samplers: Sequence[TrainSampler], batches: float) -> np.ndarray:
+    """Return the samples of the first batches of training, in order, each once.
+
+    Args:
+        samplers: Those of all ranks.
+        batches: Number of batches, or a float for a fraction of an epoch, as Lightning has it.
+    """
+    found: dict[int, None] = {}
+    for sampler in samplers:
+        count = batches if isinstance(batches, int) else int(batches * len(sampler))
+        visits = itertools.islice(sampler.visits(0), count * sampler.batch_size)
+        found |= dict.fromkeys(visit.sample for visit in visits)
+    return np.array(list(found), dtype=np.int64)
 
 
 def group_numbers(values: Sequence[object]) -> np.ndarray:

@@ -123,6 +123,8 @@ def build_callbacks(
     """Build the callbacks of a training, in the order in which they run."""
     settings = config.trainer
     modes = monitored(config, task)
+    if settings.barebones:  # Lightning measures speed: nothing is logged, drawn or kept
+        return [NanGuard(run.path), *(_build("callback", item, run) for item in config.callbacks)]
     keep = settings.checkpoint
     checkpoints = Checkpoints(
         run.path / CHECKPOINTS,
@@ -149,7 +151,12 @@ def build_callbacks(
         stop = settings.early_stopping
         name = stop.monitor or next(iter(modes))
         made.append(
-            EarlyStopping(name, task.better(name), patience=stop.patience, min_delta=stop.min_delta)
+            EarlyStopping(
+                name,
+                task.better(name, "trainer.early_stopping.monitor"),
+                patience=stop.patience,
+                min_delta=stop.min_delta,
+            )
         )
     return [*made, checkpoints, Interrupt(checkpoints, resume_command(run))]
 
@@ -165,7 +172,7 @@ def build_trainer(
     settings = config.trainer
     limits = trainer_arguments(settings)
     limits.update(_until(settings))
-    if settings.log_every_n_steps is None:
+    if settings.log_every_n_steps is None and not settings.barebones:
         limits["log_every_n_steps"] = max(1, min(50, _steps(facts, settings)))
     if settings.profiler is not None:
         limits["profiler"] = _profiler(settings.profiler, run)

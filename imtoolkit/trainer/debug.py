@@ -30,7 +30,7 @@ MODES: Final[dict[str, dict[str, Any]]] = {
     },
 }
 """Word -> overrides: two batches of everything; two batches by heart; two short epochs; where
-the time goes (``profile.txt`` in the run folder)."""
+the time goes (``fit-profile.txt`` in the run folder)."""
 
 
 def debug_overrides(mode: str) -> dict[str, Any]:

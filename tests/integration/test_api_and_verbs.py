@@ -302,10 +302,20 @@ def test_debug_modes_run(images, tmp_path, mode, capfd):
     if mode == "overfit":
         losses = run.metrics["train/loss"].dropna()
         assert losses.iloc[-1] < 0.5 * losses.iloc[0]
+        # validation looks at the same images, which is what the mode asks about
+        assert run.metrics["val/dice"].dropna().iloc[-1] > 0.9
     if mode == "fast":
         assert run.checkpoints == []
     if mode == "profile":
         assert list(run.path.glob("*profile*"))
+
+
+def test_barebones_trains_and_keeps_nothing(images, tmp_path):
+    config = load(images, **{"trainer.max_epochs": 1, "trainer.barebones": True})
+    run = imt.train(config, path=tmp_path / "run")
+    assert run.status.state is State.FINISHED
+    assert run.checkpoints == []
+    assert run.metrics.empty
 
 
 def test_check_runs_one_batch_and_makes_no_run(images, tmp_path, monkeypatch):

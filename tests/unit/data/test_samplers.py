@@ -11,7 +11,7 @@ import pytest
 
 from imtoolkit.core.errors import DataError
 from imtoolkit.data.position import training_position
-from imtoolkit.data.samplers import EvalSampler, Plan, TrainSampler, Visit
+from imtoolkit.data.samplers import EvalSampler, Plan, TrainSampler, Visit, first_samples
 
 
 def flat(batches: list[list[Visit]]) -> list[Visit]:
@@ -180,3 +180,12 @@ def test_the_position_is_read_from_every_state_of_the_loop(
 
 def test_overfitting_repeats_the_first_epoch() -> None:
     assert training_position(trainer((5, 4, 4), 0, overfit=2), 10) == (0, 0)
+
+
+def test_the_first_batches_visit_these_samples_on_all_ranks() -> None:
+    samplers = [TrainSampler(Plan(7), 4, 2, rank=rank, ranks=2) for rank in range(2)]
+    batches = [list(sampler) for sampler in samplers]
+    seen = {visit.sample for own in batches for visit in own[0]}
+    assert set(first_samples(samplers, 1).tolist()) == seen
+    assert len(first_samples(samplers, 1)) == 4
+    assert sorted(first_samples(samplers, 1.0).tolist()) == list(range(7))
