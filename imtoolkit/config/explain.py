@@ -12,7 +12,7 @@ from imtoolkit.core.errors import ConfigError, did_you_mean
 
 from .dump import ConfigDumper
 from .examples import COMPLETE, VALUES
-from .field_docs import class_doc, field_doc
+from .field_docs import field_doc
 from .fit import in_words
 from .limits import CHOICES, RANGES
 from .parts import PLACES
@@ -230,12 +230,3 @@ def _example(key: str, value: Any) -> str:
         nested = {part.replace(ENTRY, "main"): nested}
     text = yaml.dump(nested, Dumper=ConfigDumper, default_flow_style=None, width=100)
     return text.rstrip("\n")
-
-
-def describe_class(key: str) -> str:
-    """Return the documentation of the section behind a key, or ""."""
-    holder: Any = Config
-    for part in key.split("."):
-        types = {item.name: item.type for item in fields(holder)} if is_dataclass(holder) else {}
-        holder = _inner_section(types.get(part, str))
-    return class_doc(holder) if holder is not None else ""

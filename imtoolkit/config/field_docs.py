@@ -6,7 +6,6 @@ Python keeps no docstring of a field; the text that stands below each one is rea
 from __future__ import annotations
 
 import ast
-from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -45,8 +44,3 @@ def field_doc(cls: type[Any], name: str) -> str:
         if text:
             return text
     return ""
-
-
-def undocumented(cls: type[Any]) -> list[str]:
-    """Return the fields of a section that have no documentation."""
-    return [item.name for item in fields(cls) if not field_doc(cls, item.name)]

@@ -112,15 +112,6 @@ class Index:
 
 def open_index(plugins: Iterable[str] = ()) -> Index:
     """Return the index with the plugins of a config, as `imtoolkit.config.plugins` names them."""
-    return _open(tuple(plugins))
-
-
-@lru_cache(maxsize=8)
-def _cached_index(plugins: tuple[tuple[str, tuple[str, Path]], ...], stamp: str) -> Index:
-    return Index(dict(plugins))
-
-
-def _open(plugins: tuple[str, ...]) -> Index:
     from imtoolkit.config.plugins import is_file, module_name
 
     from .modules import module_file
@@ -133,6 +124,11 @@ def _open(plugins: tuple[str, ...]) -> Index:
     stats = [file.stat() for _, file in files.values()]
     stamp = own_key() + "".join(f"{stat.st_mtime_ns}-{stat.st_size};" for stat in stats)
     return _cached_index(tuple(files.items()), stamp)
+
+
+@lru_cache(maxsize=8)
+def _cached_index(plugins: tuple[tuple[str, tuple[str, Path]], ...], stamp: str) -> Index:
+    return Index(dict(plugins))
 
 
 def _load(name: str, key: str, make: Any) -> Table:
