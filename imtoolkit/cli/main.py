@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from imtoolkit.core.errors import ConfigError, ImtoolkitError, Problem, did_you_mean
+from imtoolkit.core.threads import wait_politely
 
 from . import output as output_room
 from .output import Output
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags, words = _take_flags(words)
     output = Output(quiet="--quiet" in flags, json="--json" in flags)
     traceback = "--traceback" in flags or bool(os.environ.get(TRACEBACK_VARIABLE))
+    wait_politely()
     _end_on_sigterm()
     try:
         code = _dispatch(words, output)
