@@ -108,6 +108,9 @@ def limit(minutes: float) -> str:
 
 def trained(config: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Train a config and return its scores on the test images, its steps and its run folder."""
+    from imtoolkit.core.threads import wait_politely
+
+    wait_politely()  # as the command line does; a loop that is started later inherits it
     import imtoolkit as imt
 
     with stdout_for_results():
