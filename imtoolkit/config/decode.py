@@ -19,9 +19,7 @@ from .fit import pick
 from .sections import CATEGORIES, Config, TaskConfig
 
 SECTION_TYPES: Final = tuple(
-    item
-    for item in vars(sections).values()
-    if isinstance(item, type) and is_dataclass(item) and item.__module__ == sections.__name__
+    item for item in vars(sections).values() if is_dataclass(item) and isinstance(item, type)
 )
 """Every dataclass of `imtoolkit.config.sections`."""
 

@@ -15,9 +15,10 @@ from . import sections
 
 @lru_cache(maxsize=1)
 def _docs() -> dict[str, dict[str, str]]:
-    tree = ast.parse(Path(sections.__file__).read_text(encoding="utf-8"))
+    files = sorted(Path(sections.__file__).parent.glob("*.py"))
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files]
     docs: dict[str, dict[str, str]] = {}
-    for node in tree.body:
+    for node in (node for tree in trees for node in tree.body):
         if not isinstance(node, ast.ClassDef):
             continue
         found = docs.setdefault(node.name, {"": ast.get_docstring(node) or ""})

@@ -1,0 +1,56 @@
+"""The sections for what comes after training: prediction, evaluation, and where runs are kept."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Optional
+
+
+class Blend(Enum):
+    """How overlapping tiles are joined."""
+
+    gaussian = "gaussian"
+    constant = "constant"
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """How a net is applied to whole images, in validation, test and prediction."""
+
+    tile: Optional[list[int]] = None
+    """Size of a tile `[Z,] Y, X`; left out, the patch size, or the whole image where there is none."""
+    overlap: float = 0.25
+    """Fraction of a tile that neighbours share."""
+    blend: Blend = Blend.gaussian
+    """`gaussian` trusts the middle of a tile more than its border, `constant` does not."""
+    batch_size: int = 4
+    """Tiles in a batch."""
+    flips: bool = False
+    """Average over mirrored copies in prediction and test (test-time augmentation)."""
+    checkpoint: str = "best"
+    """Which state predicts and is evaluated: `best`, `last`, or `best-<metric>`."""
+    format: Optional[str] = None
+    """Suffix of written predictions: `.ome.tif`, `.nii.gz`, `.npy`, `.png`; left out, as the input has it."""
+    probabilities: bool = False
+    """Write the probability of each class beside the labels."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How the trained model is measured."""
+
+    splits: list[str] = field(default_factory=lambda: ["test"])
+    """Splits that are evaluated after training, where they have images: `val`, `test`, `naive`."""
+    confidence: float = 0.95
+    """Level of the bootstrap intervals."""
+    resamples: int = 2000
+    """Bootstrap samples over the images."""
+    save_predictions: bool = False
+    """Write the predictions of the evaluated images into the run folder."""
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where runs are kept."""
+
+    runs: Optional[str] = None
+    """Folder of all runs; left out, `IMTOOLKIT_RUNS`, the user's settings, or `runs`."""
