@@ -1,42 +1,42 @@
 """The base of all tasks: nets, losses and optimizers by role, one step, exact numbers.
 
-A category writes `Task.build_nets`, `Task.build_losses`, `Task.build_metrics`, `Task.step` and
-`Task.postprocess`; everything else stands here, in the order in which it runs.
+A category writes `Task.build_nets`, `Task.build_losses`, `Task.build_metrics`, `Task.step`,
+`Task.apply_net` and `Task.postprocess`; everything else stands here and, for validation and test,
+in `measuring`, in the order in which it runs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from imtoolkit.config.sections import InferenceConfig, TaskConfig
-from imtoolkit.core.batch import SPACING, TARGET, WEIGHT, Batch, Stage, StepOutput
-from imtoolkit.core.errors import ConfigError, Problem
+from imtoolkit.core.batch import Batch, Stage, StepOutput
 from imtoolkit.core.facts import DataFacts, TargetKind
 from imtoolkit.core.seeding import mix
 from imtoolkit.inference.predict import predict_tiled
-from imtoolkit.metrics.suite import MetricSuite
 from imtoolkit.nets.freezing import freeze, hold_frozen_norms
 from imtoolkit.nets.loading import LoadReport, load_matching
 
 from . import optimization
 from .means import EpochMeans
-from .rows import Row, batch_size, gathered, one_by_one, place_of, summarised, unique_sorted
+from .measuring import Measuring
+from .rows import batch_size
 from .tiling import Tiling
 
 _WEIGHTS: Final = 1  # tells the seed of the weights from those of the steps
 _CHECKPOINT_KEY: Final = "imtoolkit"
 
 
-class Task(pl.LightningModule, ABC):
+class Task(Measuring):
     """What is learnt: nets by role, their losses, and how they are measured.
 
     Args:
@@ -49,14 +49,12 @@ class Task(pl.LightningModule, ABC):
         nets: Nets by role.
         losses: The loss; returns the sum and its terms.
         tiling: Knows the tile for an image, and the sizes that the nets take.
-        rows: For each stage, one row for each image of the last evaluation, equal on all ranks.
         load_report: What `start_from` loaded; ``None`` where nothing was.
     """
 
     category: ClassVar[str]
     target_kind: ClassVar[TargetKind]
     roles: ClassVar[tuple[str, ...]] = ("net",)
-    main_metric: ClassVar[str] = "val/loss"
 
     def __init__(
         self, config: TaskConfig, facts: DataFacts, inference: InferenceConfig, seed: int = 0
@@ -66,11 +64,9 @@ class Task(pl.LightningModule, ABC):
         self.facts = facts
         self.inference = inference
         self.seed = seed
-        self.rows: dict[Stage, list[Row]] = {}
         self.load_report: LoadReport | None = None
         self.memory_format: torch.memory_format = torch.contiguous_format
         self._means = EpochMeans()
-        self._validated: dict[str, float] = {}
         self._restored = False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(seed, _WEIGHTS))
@@ -78,7 +74,6 @@ class Task(pl.LightningModule, ABC):
             self.losses = self.build_losses()
         self.frozen = freeze(self, config.freeze)
         hold_frozen_norms(self)
-        self._metrics: dict[Stage, MetricSuite] = {}
         self.tiling = Tiling(self.nets, facts, inference)
         self.tiling.check()
 
@@ -91,18 +86,6 @@ class Task(pl.LightningModule, ABC):
     @abstractmethod
     def build_losses(self) -> nn.Module:
         """Build the loss: called with (outputs, batch, step), returns the sum and its terms."""
-
-    @abstractmethod
-    def build_metrics(self, stage: Stage) -> MetricSuite:
-        """Build the metrics of a stage."""
-
-    @abstractmethod
-    def step(self, batch: Batch, stage: Stage) -> StepOutput:
-        """Apply the nets to a batch and compute the loss; serves training, validation and test."""
-
-    @abstractmethod
-    def postprocess(self, raw: Tensor) -> Tensor:
-        """Turn the net's output ``([B,] K, [Z,] Y, X)`` into what is written to a file."""
 
     # --- training ---------------------------------------------------------------------------------
 
@@ -139,105 +122,6 @@ class Task(pl.LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         """Build optimizers and schedules by role."""
         return optimization.configure(self)
-
-    # --- validation and test ----------------------------------------------------------------------
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure each image of a batch."""
-        self._evaluate(batch, batch_idx, Stage.VAL)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure each image of a batch."""
-        self._evaluate(batch, batch_idx, Stage.TEST)
-
-    def on_validation_epoch_start(self) -> None:
-        """Start new rows."""
-        self.rows[Stage.VAL] = []
-
-    def on_test_epoch_start(self) -> None:
-        """Start new rows."""
-        self.rows[Stage.TEST] = []
-
-    def on_validation_epoch_end(self) -> None:
-        """Bring the rows of all ranks together and log their means."""
-        self._finish(Stage.VAL)
-
-    def on_test_epoch_end(self) -> None:
-        """Bring the rows of all ranks together and log their means."""
-        self._finish(Stage.TEST)
-
-    def _evaluate(self, batch: Batch, batch_idx: int, stage: Stage) -> None:
-        for index, one in enumerate(one_by_one(batch)):
-            output = self.step(one, stage)
-            row = place_of(one, fallback=f"{self.global_rank}-{batch_idx:06d}-{index}")
-            if output.loss is not None:
-                row["loss"] = float(output.loss)
-            terms = self._shown_terms(output)
-            row |= {f"loss/{name}": float(value) for name, value in terms.items()}
-            row |= self.measure(output, one, stage)
-            self.rows[stage].append(row)
-
-    def measure(self, output: StepOutput, batch: Batch, stage: Stage) -> Row:
-        """Return the metrics of one image; nothing where there is no target."""
-        if TARGET not in batch or not isinstance(output.raw, Tensor):
-            return {}
-        target, weight = batch[TARGET], batch.get(WEIGHT)
-        rows = self.metrics(stage).rows(
-            self.postprocess(output.raw),
-            target[:, 0],
-            None if weight is None else weight[:, 0],
-            batch.get(SPACING),
-        )
-        return dict(rows[0])
-
-    def _finish(self, stage: Stage) -> None:
-        self.rows[stage] = unique_sorted(gathered(self.rows[stage]))
-        means = summarised(self.rows[stage])
-        named = {f"{stage.value}/{name}": value for name, value in means.items()}
-        for name, value in named.items():
-            self._log(name, value)
-        if stage is Stage.VAL and not self.trainer.sanity_checking:
-            self._validated = named
-
-    def _log(self, name: str, value: float) -> None:
-        """Log a number that is the same on every rank already."""
-        self.log(name, value, batch_size=1)
-
-    def _shown_terms(self, output: StepOutput) -> dict[str, Tensor]:
-        """Leave out the only term of a loss, which is the loss itself."""
-        return output.terms if len(output.terms) > 1 else {}
-
-    # --- metrics and their meaning ----------------------------------------------------------------
-
-    def metrics(self, stage: Stage) -> MetricSuite:
-        """Return the metrics of a stage, built once."""
-        if stage not in self._metrics:
-            self._metrics[stage] = self.build_metrics(stage)
-        return self._metrics[stage]
-
-    @property
-    def directions(self) -> dict[str, Literal["max", "min"]]:
-        """Whether larger or smaller is better, by the name of each metric without stage."""
-        return {"loss": "min", **self.metrics(Stage.TEST).directions}
-
-    def better(self, name: str, where: str = "trainer.checkpoint.monitor") -> Literal["max", "min"]:
-        """Tell whether larger or smaller values of a name such as ``val/dice/nucleus`` are better.
-
-        Args:
-            name: Name of a metric; one of validation must be computed there.
-            where: Key of the config that gives it, for the message.
-
-        Raises:
-            ConfigError: If no part of the name is a metric.
-        """
-        known = self.directions
-        if name.startswith("val/"):
-            known = {"loss": "min", **self.metrics(Stage.VAL).directions}
-        for part in name.split("/")[1:] or [name]:
-            if part in known:
-                return known[part]
-        message = f"'{name}' is no metric of this task; names are like val/{' or val/'.join(known)}"
-        raise ConfigError(Problem(message, where=where))
 
     # --- nets on images ---------------------------------------------------------------------------
 
@@ -284,8 +168,10 @@ class Task(pl.LightningModule, ABC):
             Float32 output ``(K, [Z,] Y, X)`` on the device of the task.
         """
         batched = image[None] if image.ndim == self.facts.spatial_dims + 1 else image
+        # with a precision such as bf16-true the weights themselves are of another type
+        dtype = next((w.dtype for w in self.nets.parameters()), torch.float32)
         with evaluating(self), torch.inference_mode():
-            return self.tiled(batched.to(self.device, torch.float32), Stage.PREDICT)[0]
+            return self.tiled(batched.to(self.device, dtype), Stage.PREDICT)[0]
 
     # --- weights ----------------------------------------------------------------------------------
 

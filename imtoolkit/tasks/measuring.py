@@ -1,0 +1,146 @@
+"""Validation and test: a row of numbers for each image, brought together, averaged and logged.
+
+Means are made of the rows of all ranks, each image once, so that they are exact for any number of
+ranks and any batch size.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from imtoolkit.core.batch import SPACING, TARGET, WEIGHT, Batch, Stage, StepOutput
+from imtoolkit.core.errors import ConfigError, Problem
+from imtoolkit.metrics.suite import MetricSuite
+
+from .rows import Row, gathered, one_by_one, place_of, summarised, unique_sorted
+
+
+class Measuring(pl.LightningModule, ABC):
+    """A LightningModule that measures each image of validation and test.
+
+    Attributes:
+        rows: For each stage, one row for each image of the last evaluation, equal on all ranks.
+    """
+
+    main_metric: ClassVar[str] = "val/loss"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[Stage, list[Row]] = {}
+        self._metrics: dict[Stage, MetricSuite] = {}
+        self._validated: dict[str, float] = {}
+
+    @abstractmethod
+    def build_metrics(self, stage: Stage) -> MetricSuite:
+        """Build the metrics of a stage."""
+
+    @abstractmethod
+    def step(self, batch: Batch, stage: Stage) -> StepOutput:
+        """Apply the nets to a batch and compute the loss; serves training, validation and test."""
+
+    @abstractmethod
+    def postprocess(self, raw: Tensor) -> Tensor:
+        """Turn the net's output ``([B,] K, [Z,] Y, X)`` into what is written to a file."""
+
+    # --- Lightning's hooks ------------------------------------------------------------------------
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure each image of a batch."""
+        self._evaluate(batch, batch_idx, Stage.VAL)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure each image of a batch."""
+        self._evaluate(batch, batch_idx, Stage.TEST)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start new rows."""
+        self.rows[Stage.VAL] = []
+
+    def on_test_epoch_start(self) -> None:
+        """Start new rows."""
+        self.rows[Stage.TEST] = []
+
+    def on_validation_epoch_end(self) -> None:
+        """Bring the rows of all ranks together and log their means."""
+        self._finish(Stage.VAL)
+
+    def on_test_epoch_end(self) -> None:
+        """Bring the rows of all ranks together and log their means."""
+        self._finish(Stage.TEST)
+
+    def _evaluate(self, batch: Batch, batch_idx: int, stage: Stage) -> None:
+        for index, one in enumerate(one_by_one(batch)):
+            output = self.step(one, stage)
+            row = place_of(one, fallback=f"{self.global_rank}-{batch_idx:06d}-{index}")
+            if output.loss is not None:
+                row["loss"] = float(output.loss)
+            terms = self._shown_terms(output)
+            row |= {f"loss/{name}": float(value) for name, value in terms.items()}
+            row |= self.measure(output, one, stage)
+            self.rows[stage].append(row)
+
+    def measure(self, output: StepOutput, batch: Batch, stage: Stage) -> Row:
+        """Return the metrics of one image; nothing where there is no target."""
+        if TARGET not in batch or not isinstance(output.raw, Tensor):
+            return {}
+        target, weight = batch[TARGET], batch.get(WEIGHT)
+        rows = self.metrics(stage).rows(
+            self.postprocess(output.raw),
+            target[:, 0],
+            None if weight is None else weight[:, 0],
+            batch.get(SPACING),
+        )
+        return dict(rows[0])
+
+    def _finish(self, stage: Stage) -> None:
+        self.rows[stage] = unique_sorted(gathered(self.rows[stage]))
+        means = summarised(self.rows[stage])
+        named = {f"{stage.value}/{name}": value for name, value in means.items()}
+        for name, value in named.items():
+            self._log(name, value)
+        if stage is Stage.VAL and not self.trainer.sanity_checking:
+            self._validated = named
+
+    def _log(self, name: str, value: float) -> None:
+        """Log a number that is the same on every rank already."""
+        self.log(name, value, batch_size=1)
+
+    def _shown_terms(self, output: StepOutput) -> dict[str, Tensor]:
+        """Leave out the only term of a loss, which is the loss itself."""
+        return output.terms if len(output.terms) > 1 else {}
+
+    # --- metrics and their meaning ----------------------------------------------------------------
+
+    def metrics(self, stage: Stage) -> MetricSuite:
+        """Return the metrics of a stage, built once."""
+        if stage not in self._metrics:
+            self._metrics[stage] = self.build_metrics(stage)
+        return self._metrics[stage]
+
+    @property
+    def directions(self) -> dict[str, Literal["max", "min"]]:
+        """Whether larger or smaller is better, by the name of each metric without stage."""
+        return {"loss": "min", **self.metrics(Stage.TEST).directions}
+
+    def better(self, name: str, where: str = "trainer.checkpoint.monitor") -> Literal["max", "min"]:
+        """Tell whether larger or smaller values of a name such as ``val/dice/nucleus`` are better.
+
+        Args:
+            name: Name of a metric; one of validation must be computed there.
+            where: Key of the config that gives it, for the message.
+
+        Raises:
+            ConfigError: If no part of the name is a metric.
+        """
+        known = self.directions
+        if name.startswith("val/"):
+            known = {"loss": "min", **self.metrics(Stage.VAL).directions}
+        for part in name.split("/")[1:] or [name]:
+            if part in known:
+                return known[part]
+        message = f"'{name}' is no metric of this task; names are like val/{' or val/'.join(known)}"
+        raise ConfigError(Problem(message, where=where))
