@@ -88,8 +88,8 @@ class Predictor:
         """Predict an array.
 
         Args:
-            image: Axes as in ``data.axes`` of the run, or guessed from the shape: ``([C,] [Z,] Y,
-                X)``; a time-lapse with a ``T`` in the axes.
+            image: Axes as in ``data.axes`` of the run, or ``([C,] [Z,] Y, X)`` as `imtoolkit.read`
+                has them; a time-lapse with a ``T`` in the axes.
 
         Returns:
             What the task makes of it, for a segmentation labels ``([Z,] Y, X)``; for a time-lapse
@@ -98,12 +98,25 @@ class Predictor:
         array = (
             image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
         )
-        with open_frames(f"{MEMORY}{INSIDE}0", self.config.data, [array]) as frames:
+        data = replace(self.config.data, axes=self._axes_of(array))
+        with open_frames(f"{MEMORY}{INSIDE}0", data, [array]) as frames:
             found = []
             for number in range(len(frames)):
                 with _naming(frames, number):
                     found.append(self._labels(*self._raw(frames.read(number))))
         return found[0] if frames.times is None else np.stack(found)
+
+    def _axes_of(self, array: Array) -> str | None:
+        """Return the axes of an array: those of the config, or channels first where these fit."""
+        axes, facts = self.config.data.axes, self.run.facts
+        if axes is not None and len(axes) == array.ndim:
+            return axes
+        spatial = "ZYX"[-facts.spatial_dims :]
+        if array.ndim == len(spatial) and facts.in_channels == 1:
+            return spatial
+        if array.ndim == len(spatial) + 1 and array.shape[0] == facts.in_channels:
+            return f"C{spatial}"
+        return axes
 
     def file(self, path: Path, target: Path, *, protect: Sequence[Path] = ()) -> list[Path]:
         """Predict a file and write the result, with pixel size and affine of the input.
@@ -233,9 +246,22 @@ def predict(
     found = find_inputs(given)
     predictor = Predictor(run, **options)
     suffix = suffix or predictor.config.inference.format
+    found = _limited(found, predictor.config.trainer.limit_predict_batches)
     check_output(Path(output), suffix)
     check_targets(found, Path(output), suffix)
     return _predict_files(predictor, found, Path(output), suffix, track)
+
+
+def _limited(found: list[Input], limit: float | None) -> list[Input]:
+    """Return the part of the images that ``trainer.limit_predict_batches`` of the run leaves."""
+    if limit is None:
+        return found
+    count = limit if isinstance(limit, int) else int(limit * len(found))
+    if count < len(found):
+        log.warning(
+            "%d of %d images are predicted: trainer.limit_predict_batches", count, len(found)
+        )
+    return found[:count]
 
 
 def _predict_files(

@@ -117,6 +117,10 @@ def test_an_array_goes_in_and_labels_of_its_shape_come_out(run):
     assert overlap > 0.7
     assert np.array_equal(found, imt.predict(run, torch.from_numpy(image.astype(np.float32))))
     assert len(imt.predict(run, [image, image])) == 2
+    # channels first, as `imt.read` gives them
+    assert np.array_equal(found, imt.predict(run, image[None]))
+    with pytest.raises(DataError, match=r"data.axes 'YX' does not fit"):
+        imt.predict(run, np.stack([image, image]))
 
 
 def test_evaluating_again_gives_the_same_numbers(fresh):
@@ -316,6 +320,13 @@ def test_barebones_trains_and_keeps_nothing(images, tmp_path):
     assert run.status.state is State.FINISHED
     assert run.checkpoints == []
     assert run.metrics.empty
+
+
+def test_a_run_may_limit_what_it_predicts(fresh, images, tmp_path):
+    place = fresh.path / "config.yaml"
+    text = place.read_text(encoding="utf-8")
+    place.write_text(text.replace("limit_predict_batches: null", "limit_predict_batches: 2"))
+    assert len(imt.predict(fresh, str(images / "*_IM.tif"), tmp_path / "out")) == 2
 
 
 def test_check_runs_one_batch_and_makes_no_run(images, tmp_path, monkeypatch):

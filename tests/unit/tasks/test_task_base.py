@@ -221,6 +221,16 @@ def test_a_metric_of_the_test_alone_cannot_be_watched_in_validation() -> None:
     assert task.better("test/hd95") == "min"
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_an_image_is_predicted_with_weights_of_any_type(dtype: torch.dtype) -> None:
+    task = task_of()
+    image = torch.rand(1, 16, 16)
+    expected = task.predict_image(image)
+    found = task.to(dtype).predict_image(image)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, expected, atol=0.1)
+
+
 def test_a_checkpoint_holds_plain_values(tmp_path: Path) -> None:
     task = task_of()
     trainer = trainer_of(max_epochs=1)
