@@ -14,6 +14,7 @@ from imtoolkit.callbacks.checkpoint_io import AtomicCheckpointIO, load_checkpoin
 from imtoolkit.callbacks.checkpoints import Checkpoints
 from imtoolkit.callbacks.early_stopping import EarlyStopping
 from imtoolkit.callbacks.ema import Ema
+from imtoolkit.callbacks.final_validation import FinalValidation
 from imtoolkit.callbacks.interrupt import Interrupt
 from imtoolkit.callbacks.metrics_csv import MetricsCsv
 from imtoolkit.callbacks.nan_guard import NanGuard
@@ -158,7 +159,7 @@ def build_callbacks(
                 min_delta=stop.min_delta,
             )
         )
-    return [*made, checkpoints, Interrupt(checkpoints, resume_command(run))]
+    return [*made, FinalValidation(), checkpoints, Interrupt(checkpoints, resume_command(run))]
 
 
 def build_trainer(
