@@ -19,6 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from imtoolkit.config.loading import load_config
     from imtoolkit.config.sections import Config
+    from imtoolkit.core.errors import (
+        ComponentError,
+        ConfigError,
+        DataError,
+        ImtoolkitError,
+        RunError,
+    )
     from imtoolkit.core.facts import DataFacts, TargetKind, TargetSpec
     from imtoolkit.core.registry import add_plugin
     from imtoolkit.data.datamodule import ImageDataModule
@@ -38,11 +45,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CheckReport",
+    "ComponentError",
     "Config",
+    "ConfigError",
+    "DataError",
     "DataFacts",
     "ImageDataModule",
+    "ImtoolkitError",
     "Predictor",
     "Run",
+    "RunError",
     "Scores",
     "TargetKind",
     "TargetSpec",
@@ -63,11 +75,16 @@ __all__ = [
 
 _HOMES: Final = {
     "CheckReport": "imtoolkit.trainer.check",
+    "ComponentError": "imtoolkit.core.errors",
     "Config": "imtoolkit.config.sections",
+    "ConfigError": "imtoolkit.core.errors",
+    "DataError": "imtoolkit.core.errors",
     "DataFacts": "imtoolkit.core.facts",
     "ImageDataModule": "imtoolkit.data.datamodule",
+    "ImtoolkitError": "imtoolkit.core.errors",
     "Predictor": "imtoolkit.trainer.predict",
     "Run": "imtoolkit.runs.run",
+    "RunError": "imtoolkit.core.errors",
     "Scores": "imtoolkit.trainer.scores",
     "TargetKind": "imtoolkit.core.facts",
     "TargetSpec": "imtoolkit.core.facts",
