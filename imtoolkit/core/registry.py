@@ -82,7 +82,12 @@ KINDS: Final[dict[str, Kind]] = {
         Kind(
             "metric",
             ("imtoolkit.metrics",),
-            ("monai.metrics", "torchmetrics"),
+            (
+                "monai.metrics",
+                "torchmetrics",
+                "torchmetrics.classification",
+                "torchmetrics.segmentation",
+            ),
             ("torchmetrics.Metric", "monai.metrics.Metric", "imtoolkit.metrics.base.ImageMetric"),
         ),
         Kind(

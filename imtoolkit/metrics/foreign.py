@@ -30,7 +30,7 @@ def as_image_metric(metric: Any, classes: Sequence[str] = ()) -> ImageMetric:
     if isinstance(metric, ImageMetric):
         return metric
     if isinstance(metric, TorchMetric):
-        return _TorchImageMetric(metric)
+        return _TorchImageMetric(metric, classes)
     if isinstance(metric, PanopticQualityMetric):
         message = "PanopticQualityMetric compares instances, and this task predicts classes"
         raise ComponentError(message)
@@ -58,8 +58,11 @@ class _Foreign(ImageMetric):
 class _TorchImageMetric(_Foreign):
     """A torchmetrics metric, computed anew for each image."""
 
-    def __init__(self, metric: TorchMetric) -> None:
+    def __init__(self, metric: TorchMetric, classes: Sequence[str] = ()) -> None:
         super().__init__(metric, "min" if metric.higher_is_better is False else "max")
+        self.classes = tuple(classes)
+        # those take whole images with their axes, the others any number of labels
+        self._whole = type(metric).__module__.startswith("torchmetrics.segmentation")
 
     def __call__(
         self,
@@ -71,11 +74,21 @@ class _TorchImageMetric(_Foreign):
     ) -> dict[str, float]:
         del spacing  # torchmetrics counts in pixels
         self.metric.reset()
-        value = self.metric(
-            torch.as_tensor(self._kept(prediction, weight)),
-            torch.as_tensor(self._kept(target, weight)),
-        )
+        try:
+            value = self.metric(self._prepared(prediction, weight), self._prepared(target, weight))
+        except (TypeError, ValueError, RuntimeError) as error:
+            message = f"metric {type(self.metric).__name__} cannot measure label images: {error}"
+            raise ComponentError(message) from error
         return _named(self.name, value)
+
+    def _prepared(self, labels: Array, weight: Array | None) -> torch.Tensor:
+        if not self._whole:
+            return torch.as_tensor(self._kept(labels, weight))
+        if weight is not None:  # what does not count is background in both
+            labels = np.where(weight > 0, labels, 0)
+        if getattr(self.metric, "input_format", "index") == "index":
+            return torch.as_tensor(labels)[None].long()
+        return _one_hot(labels, self.classes).long()
 
 
 class _MonaiImageMetric(_Foreign):
@@ -102,7 +115,9 @@ class _MonaiImageMetric(_Foreign):
         known = spacing is not None and bool(np.isfinite(spacing).all())
         extra = {"spacing": list(spacing or ())} if known and _takes_spacing(self.metric) else {}
         try:
-            values = self._values(self._one_hot(prediction), self._one_hot(target), extra)
+            values = self._values(
+                _one_hot(prediction, self.classes), _one_hot(target, self.classes), extra
+            )
         except (TypeError, ValueError, RuntimeError) as error:
             message = f"metric {type(self.metric).__name__} cannot measure label images: {error}"
             raise ComponentError(message) from error
@@ -130,11 +145,13 @@ class _MonaiImageMetric(_Foreign):
         parts = whole if isinstance(whole, (list, tuple)) else [whole]
         return [float(value) for part in parts for value in torch.as_tensor(part).flatten()]
 
-    def _one_hot(self, labels: Array) -> torch.Tensor:
-        if not self.classes:
-            return torch.as_tensor(labels)[None]
-        hot = np.stack([labels == index for index in range(len(self.classes))])
-        return torch.from_numpy(hot)[None].float()
+
+def _one_hot(labels: Array, classes: Sequence[str]) -> torch.Tensor:
+    """Return a batch of one, with a channel for each class; the labels themselves without any."""
+    if not classes:
+        return torch.as_tensor(labels)[None]
+    hot = np.stack([labels == index for index in range(len(classes))])
+    return torch.from_numpy(hot)[None].float()
 
 
 def _takes_spacing(metric: MonaiMetric) -> bool:

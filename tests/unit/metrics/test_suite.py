@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from monai.metrics import (
@@ -14,7 +15,8 @@ from monai.metrics import (
     ROCAUCMetric,
 )
 from monai.metrics import DiceMetric as MonaiDice
-from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy
+from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, MultilabelF1Score
+from torchmetrics.segmentation import MeanIoU
 
 from imtoolkit.core.errors import ComponentError
 from imtoolkit.metrics.foreign import as_image_metric
@@ -101,3 +103,19 @@ def test_a_loss_that_is_not_a_number_is_not_left_out() -> None:
     means = reduce_rows(rows)
     assert math.isnan(means["loss"])
     assert means["loss/ce"] == 1.0  # an image without a target has no loss
+
+
+@pytest.mark.parametrize("form", ["one-hot", "index"])
+def test_torchmetrics_for_segmentation_get_images_with_their_axes(form: str) -> None:
+    target = np.array([[0, 0, 1, 1]] * 4)
+    prediction = np.array([[0, 1, 1, 1]] * 4)
+    metric = as_image_metric(MeanIoU(num_classes=2, input_format=form), ("background", "cell"))
+    # background: 4 of 8 pixels, cell: 8 of 12
+    assert metric(prediction, target)["mean_io_u"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_a_metric_that_cannot_measure_labels_is_named() -> None:
+    metric = as_image_metric(MultilabelF1Score(num_labels=3), ("background", "cell"))
+    labels = np.zeros((4, 4), np.int64)
+    with pytest.raises(ComponentError, match="MultilabelF1Score cannot measure label images"):
+        metric(labels, labels)
