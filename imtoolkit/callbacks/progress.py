@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint, ProgressBar
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ProgressBar, Timer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -68,7 +68,7 @@ class Progress(ProgressBar, Checkpoint):
         for metric, entry in known.items():
             self.best.setdefault(metric, (entry["value"], int(entry["epoch"]) + 1))
         if self._on and self.title:
-            self.console.print(self.title, highlight=False)
+            self.console.print(self.title, highlight=False, soft_wrap=True)
         if not self._on or not (self.console.is_terminal or self.console.is_jupyter):
             return
         self._bar = RichProgress(
@@ -137,18 +137,23 @@ class Progress(ProgressBar, Checkpoint):
             self._live.update(Group(self._table(values), self._bar))
         else:
             seconds = time.monotonic() - self._started
-            self.console.print(self._line(trainer, values, seconds), highlight=False)
+            line = self._line(trainer, values, seconds)
+            self.console.print(line, highlight=False, soft_wrap=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the display and leave the last table."""
         self._close()
-        if self._on and (self.console.is_terminal or self.console.is_jupyter):
+        if not self._on:
+            return
+        if self.console.is_terminal or self.console.is_jupyter:
             values = {
                 name: float(value)
                 for name, value in trainer.callback_metrics.items()
                 if name in self.modes or name == "train/loss"
             }
             self.console.print(self._table(values))
+        if reason := _stopped_early(trainer):
+            self.console.print(reason, highlight=False, soft_wrap=True)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -259,6 +264,22 @@ def _of(trainer: pl.Trainer) -> str:
     total = trainer.max_epochs
     known = total is not None and 0 < total < 1_000_000
     return f"{trainer.current_epoch + 1}/{total}" if known else str(trainer.current_epoch + 1)
+
+
+def _stopped_early(trainer: pl.Trainer) -> str | None:
+    """Say why training ends before the last epoch, where it does."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, EarlyStopping) and callback.stopped_epoch > 0:
+            times = f"{callback.patience} validation{'' if callback.patience == 1 else 's'}"
+            return (
+                f"stopped early: {callback.monitor} was no better in {times} "
+                "(trainer.early_stopping)"
+            )
+        if isinstance(callback, Timer):
+            left = callback.time_remaining()
+            if left is not None and left <= 0:
+                return "stopped: the time is up (trainer.max_time)"
+    return None
 
 
 def _count(total: int | float) -> int | None:

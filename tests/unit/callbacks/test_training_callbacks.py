@@ -7,7 +7,7 @@ import signal
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, Timer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -199,6 +199,41 @@ def test_progress_shows_the_current_and_the_best_value(tmp_path):
     bar = Progress({"val/dice": "max"}, console=Console(file=text, width=120))
     fit(tmp_path, Line([0.75, 0.5]), bar)
     assert "epoch 2/2  val/dice 0.5000 (best 0.7500)" in text.getvalue()
+
+
+def shown(tmp_path, task, *callbacks, title="", **arguments):
+    import io
+
+    from rich.console import Console
+
+    text = io.StringIO()
+    bar = Progress({"val/dice": "max"}, title=title, console=Console(file=text, width=30))
+    fit(tmp_path, task, bar, *callbacks, **arguments)
+    return text.getvalue().splitlines()
+
+
+def test_a_line_of_a_log_file_is_not_broken_at_the_width_of_a_console(tmp_path):
+    title = "uses a machine with a name that is rather long"
+    lines = shown(tmp_path, Line([0.75]), title=title)
+    assert lines[0] == title
+    assert len(lines) == 2
+
+
+def test_progress_says_why_training_ends_early(tmp_path):
+    full = shown(tmp_path, Line([0.5, 0.75]))
+    assert len(full) == 2
+    stop = EarlyStopping("val/dice", patience=1)
+    lines = shown(tmp_path, Line([0.75, 0.5, 0.5]), stop)
+    expected = "stopped early: val/dice was no better in 1 validation (trainer.early_stopping)"
+    assert lines[-1] == expected
+    timer = Timer({"hours": 1})
+
+    class Late(pl.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            timer._duration = 0.0
+
+    lines = shown(tmp_path, Line([0.5] * 9), timer, Late())
+    assert lines[-1] == "stopped: the time is up (trainer.max_time)"
 
 
 def test_early_stopping_names_the_metrics_that_there_are(tmp_path):
