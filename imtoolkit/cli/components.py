@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .output import format_table, out
+
+_ROLE = re.compile(r":(?:\w+:)+`~?([^`]*)`")
+"""Marks of Sphinx around a name, such as ``:py:class:`monai.transforms.Flip```."""
 
 
 def components(
@@ -58,6 +62,7 @@ def _show_list(kind: str, rows: list[tuple[str, str, bool]], *, every: bool) -> 
 
 
 def _short(doc: str, every: bool) -> str:
+    doc = _ROLE.sub(r"\1", doc).replace("``", "`")
     return doc if every or len(doc) <= 100 else f"{doc[:97]}..."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from imtoolkit.core.errors import ComponentError, did_you_mean, listed
 from imtoolkit.core.filled import is_filled
@@ -12,9 +12,11 @@ from imtoolkit.core.registry import KINDS
 from .index import Entry, Index, open_index
 from .parts import OWNED
 
+_LISTS: Final = ("preprocess", "augment")  # keys of a config that hold transforms
+
 
 def check_kind(kind: str) -> str:
-    """Return the name of a kind, plural allowed.
+    """Return the name of a kind; plurals and the keys of lists of transforms are understood.
 
     Raises:
         ComponentError: If there is no such kind.
@@ -22,6 +24,8 @@ def check_kind(kind: str) -> str:
     for known in KINDS:
         if kind.lower() in (known, f"{known}s", f"{known}es"):
             return known
+    if kind.lower() in _LISTS:
+        return "transform"
     hint = did_you_mean(kind, KINDS)
     message = f"there is no kind of component '{kind}'.{hint} Kinds: {listed(list(KINDS), 20)}"
     raise ComponentError(message)

@@ -14,6 +14,7 @@ from .dump import ConfigDumper
 from .examples import COMPLETE, VALUES
 from .field_docs import field_doc
 from .fit import in_words
+from .index import open_index
 from .limits import CHOICES, RANGES
 from .parts import PLACES
 from .sections import CATEGORIES, Component, Config, TaskConfig
@@ -80,6 +81,9 @@ def explain(key: str) -> KeyDoc:
             f"'{key}' is a parameter of a component. Its parameters are shown by: "
             "imtoolkit components KIND NAME"
         )
+        raise ConfigError(message)
+    if kinds := open_index(()).kinds_of(key):
+        message = f"'{key}' is a {kinds[0]}. Show it with: imtoolkit components {kinds[0]} {key}"
         raise ConfigError(message)
     last = {known.rpartition(".")[2]: known for known in docs}
     hint = did_you_mean(key, docs)

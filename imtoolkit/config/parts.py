@@ -152,8 +152,9 @@ def _unknown(kind: str, name: str, index: Index) -> str:
     others = index.kinds_of(name)
     if others:
         return f"'{name}' is not a {kind}, but a {others[0]}"
-    hint = did_you_mean(name, index.suggestions(kind))
     builtins = index.builtins(kind)
+    own = [item for item in builtins if item.rstrip("s") == name.lower().rstrip("s")]
+    hint = did_you_mean(name, own or index.suggestions(kind))  # flips, and not MONAI's Flip
     hint = hint or (f" Built in: {listed(builtins, 20)}." if builtins else "")
     return f"unknown {kind} '{name}'.{hint} List them with: imtoolkit components {kind}"
 

@@ -107,7 +107,14 @@ def nearest(word: str, known: Iterable[str], count: int = 1) -> list[str]:
         ['softmax']
     """
     by_lower = {name.lower(): name for name in known}
-    return [by_lower[hit] for hit in difflib.get_close_matches(word.lower(), by_lower, count, 0.6)]
+    hits = difflib.get_close_matches(word.lower(), by_lower, len(by_lower) or 1, 0.6)
+    places = {name: place for place, name in enumerate(by_lower)}
+
+    def distance(hit: str) -> tuple[float, int]:
+        matcher = difflib.SequenceMatcher(None, hit, word.lower())
+        return -matcher.ratio(), places[hit]  # of equally near ones the first
+
+    return [by_lower[hit] for hit in sorted(hits, key=distance)[:count]]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

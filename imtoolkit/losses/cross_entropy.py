@@ -78,7 +78,9 @@ class FocalLoss(nn.Module):
 
 
 class CrossEntropyLoss(FocalLoss):
-    r"""Cross-entropy: :math:`\sum_i w_i c_{t_i} (-\log p_i) / \sum_i w_i c_{t_i}`.
+    r"""Cross-entropy: minus the logarithm of the probability that the true class is given.
+
+    :math:`\sum_i w_i c_{t_i} (-\log p_i) / \sum_i w_i c_{t_i}`
 
     Args:
         class_weights: Weight of each class.

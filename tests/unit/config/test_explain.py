@@ -91,6 +91,18 @@ def test_a_leaf_finds_its_key_and_a_typo_its_neighbour() -> None:
         explain("batch_size")
     with pytest.raises(ConfigError, match="imtoolkit components KIND NAME"):
         explain("task.net.params.channels")
+    with pytest.raises(ConfigError, match=r"'UNet' is a net\. .*imtoolkit components net UNet"):
+        explain("UNet")
+
+
+def test_a_built_in_is_meant_rather_than_a_class_of_a_package(good: dict[str, Any]) -> None:
+    good["data"]["augment"] = ["flip"]  # MONAI has a Flip, which is for arrays
+    with pytest.raises(ConfigError, match="Did you mean 'flips'"):
+        load_config(good)
+
+
+def test_lists_of_transforms_are_no_kind_of_their_own() -> None:
+    assert catalog.check_kind("preprocess") == catalog.check_kind("transforms") == "transform"
 
 
 def test_what_a_key_says() -> None:

@@ -25,5 +25,10 @@ def test_the_nearest_name_ignores_case_and_gives_up_on_nonsense() -> None:
     assert did_you_mean("qqqq", ["UNet"]) == ""
 
 
+def test_of_names_that_are_equally_near_the_first_is_meant() -> None:
+    assert nearest("epochs", ["max_epochs", "min_epochs"]) == ["max_epochs"]
+    assert nearest("epochs", ["min_epochs", "max_epochs"]) == ["min_epochs"]
+
+
 def test_long_lists_are_cut() -> None:
     assert listed(["a", "b", "c"], most=2) == "'a', 'b' (and 1 more)"
