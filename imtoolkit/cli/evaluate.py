@@ -10,7 +10,7 @@ import typer
 from imtoolkit.core.errors import ConfigError
 
 from .output import out
-from .train import show_summary
+from .train import found_run, show_summary
 from .trust import Trust, trust_run
 
 
@@ -41,10 +41,11 @@ def evaluate(
             trust_run(reference)
     source = _source(images, targets)
     name = split if source is None or split != "test" else "other"
+    found = found_run(run)
     from imtoolkit.trainer.evaluate import evaluate as measure
 
     scores = measure(
-        run,
+        found,
         name,
         checkpoint=checkpoint,
         against=against,
@@ -52,7 +53,6 @@ def evaluate(
         quiet=not out().talks,
     )
     summary = scores.summary
-    out().read("run", summary["run"])
     show_summary(summary, f"{name}: {summary['images']} images, {summary['checkpoint']} state")
     if "against" in summary:
         _show_comparison(summary["against"], summary["confidence"])
@@ -63,10 +63,11 @@ def evaluate(
 
 
 def _show_comparison(compared: dict[str, Any], confidence: float) -> None:
-    rows = [
-        (name, entry["difference"], entry["low"], entry["high"], entry["p_value"], entry["images"])
-        for name, entry in compared["metrics"].items()
-    ]
+    from imtoolkit.runs.show import told_apart
+
+    metrics = compared["metrics"]
+    keys = ("difference", "low", "high", "p_value", "images")
+    rows = [(name, *(metrics[name][key] for key in keys)) for name in told_apart(metrics)]
     level = f"{confidence:.0%}"
     columns = ["metric", "difference", f"{level} low", f"{level} high", "p", "images"]
     out().table(columns, rows, f"\nminus {compared['run']}, image by image")

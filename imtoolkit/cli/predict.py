@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from .output import out
+from .train import found_run
 from .trust import Trust, trust_run
 
 if TYPE_CHECKING:
@@ -49,14 +50,11 @@ def predict(
     trust: Trust = False,
 ) -> None:
     """Apply a trained model to images and write what it makes of them, with their pixel size."""
-    from imtoolkit.config.settings import runs_root
-    from imtoolkit.runs import find_run
     from imtoolkit.trainer.predict import predict as apply
 
     if trust:
         trust_run(run)
-    found = find_run(run, runs_root())
-    out().read("run", found.path)
+    found = found_run(run)
 
     def track(items: Iterable[Input]) -> Iterable[Input]:
         return out().progress(items, "predicting", total=len(list(items)))

@@ -49,7 +49,7 @@ def show(run: Reference, root: Root = None) -> None:
     """Show a run: its state, its metrics, and where everything is."""
     from imtoolkit.runs.show import metric_table
 
-    from .train import run_files, show_summary
+    from .train import run_files, show_evaluations
 
     found = _find(run, root)
     status = found.status
@@ -58,8 +58,7 @@ def show(run: Reference, root: Root = None) -> None:
     rows = metric_table(found)
     if rows:
         out().table(["metric", "last", "lowest", "highest"], rows)
-    for split, summary in found.evaluations.items():
-        show_summary(summary, f"\n{split}: {summary['images']} images")
+    show_evaluations(found.evaluations)
     out().say()
     for what, path in run_files(found).items():
         out().say(f"{what}: {path}")

@@ -100,9 +100,7 @@ def resume_hint() -> Iterator[None]:
 def show_run(run: Run) -> None:
     """Print the scores of a finished run, and where everything is."""
     evaluations = run.evaluations
-    for split, summary in evaluations.items():
-        title = f"\n{split}: {summary['images']} images, {summary['checkpoint']} state"
-        show_summary(summary, title)
+    show_evaluations(evaluations)
     out().say()
     for what, path in run_files(run).items():
         out().wrote(what, path)
@@ -115,14 +113,35 @@ def show_run(run: Run) -> None:
     )
 
 
+def show_evaluations(evaluations: dict[str, dict[str, Any]]) -> None:
+    """Print the tables of all splits that were evaluated."""
+    for split, summary in evaluations.items():
+        title = f"\n{split}: {summary['images']} images, {summary['checkpoint']} state"
+        show_summary(summary, title)
+
+
 def show_summary(summary: dict[str, Any], title: str) -> None:
     """Print the table of an evaluation."""
-    level = f"{summary['confidence']:.0%}"
+    from imtoolkit.runs.show import told_apart
+
+    level, metrics = f"{summary['confidence']:.0%}", summary["metrics"]
     rows = [
-        (name, entry["mean"], entry["low"], entry["high"], entry["images"])
-        for name, entry in summary["metrics"].items()
+        (name, *(metrics[name][key] for key in ("mean", "low", "high", "images")))
+        for name in told_apart(metrics)
     ]
     out().table(["metric", "mean", f"{level} low", f"{level} high", "images"], rows, title)
+
+
+def found_run(reference: str) -> Run:
+    """Find a run and tell which it is, and that there is more to come where it still trains."""
+    from imtoolkit.config.settings import runs_root
+    from imtoolkit.runs import State, find_run
+
+    run = find_run(reference, runs_root())
+    out().read("run", run.path)
+    if run.status.state is State.RUNNING:
+        out().warn("this run is still training: its weights are those of the last saved state")
+    return run
 
 
 def run_files(run: Run) -> dict[str, Path]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,11 +14,29 @@ if TYPE_CHECKING:
     from imtoolkit.runs.run import Run
 
 
+def told_apart(names: Iterable[str]) -> list[str]:
+    """Return the names of metrics without those that repeat another.
+
+    The mean over the classes is the value of the only class where there is but one.
+
+    Example:
+        >>> told_apart(["dice", "dice/nucleus", "iou", "iou/cell", "iou/gap"])
+        ['dice', 'iou', 'iou/cell', 'iou/gap']
+    """
+    names = list(names)
+    children = Counter(name.rpartition("/")[0] for name in names)
+    return [
+        name
+        for name in names
+        if (parent := name.rpartition("/")[0]) not in names or children[parent] > 1
+    ]
+
+
 def metric_table(run: Run) -> list[tuple[str, float, float, float]]:
     """Return ``(metric, last, lowest, highest)`` of every logged training and validation value."""
     frame: pd.DataFrame = run.metrics
     rows = []
-    for column in frame.columns:
+    for column in told_apart(frame.columns):
         values = frame[column].dropna()
         if "/" in column and not column.startswith("time/") and len(values):
             low, high = float(values.min()), float(values.max())
@@ -37,6 +57,7 @@ def run_html(run: Run) -> str:
         rows = [
             (name, entry["mean"], entry["low"], entry["high"])
             for name, entry in summary.get("metrics", {}).items()
+            if name in told_apart(summary["metrics"])
         ]
         level = f"{summary.get('confidence', 0.95):.0%}"
         head = (f"{split}, {summary.get('images', '?')} images", "mean", f"{level} low", "high")

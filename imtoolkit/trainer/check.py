@@ -11,14 +11,15 @@ import torch
 
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Config
-from imtoolkit.core.batch import ID, IMAGE, TARGET, Batch, Stage
+from imtoolkit.core.batch import AFFINE, ID, IMAGE, SPACING, TARGET, Batch, Stage
 from imtoolkit.core.errors import ConfigError, DataError, ImtoolkitError, Problem, RunFailedError
+from imtoolkit.runs.show import told_apart
 from imtoolkit.tasks.base import Task
 from imtoolkit.tasks.optimization import build_optimizers
 from imtoolkit.trainer import build
 from imtoolkit.trainer.machine import Machine, choose_machine
 from imtoolkit.trainer.session import explained, quiet_libraries
-from imtoolkit.trainer.train import threads
+from imtoolkit.trainer.train import threads, weights_in_words
 
 _STEPS = 3  # the first step also warms up; the fastest of the others counts
 
@@ -56,16 +57,21 @@ class CheckReport:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the report as lines of a name and a text."""
-        shapes = [(f"{name} of a batch", str(list(shape))) for name, shape in self.shapes.items()]
+        shapes = [
+            (f"{name} of a batch", str(list(shape)))
+            for name, shape in self.shapes.items()
+            if name not in (SPACING, AFFINE)  # they come along with the image
+        ]
+        metrics = [(name, self.metrics[name]) for name in told_apart(self.metrics)]
         samples = ", ".join(f"{count} {name}" for name, count in self.samples.items())
         return [
             ("machine", self.machine),
             ("images", samples),
             *shapes,
-            ("weights", f"{self.parameters:,}, {self.trained:,} of them trained"),
+            ("weights", weights_in_words(self.parameters, self.trained)),
             ("memory", f"about {self.memory / 1e6:,.0f} MB for training"),
             ("loss", f"{self.loss:.4f} before training"),
-            *((name, f"{value:.4f} before training") for name, value in self.metrics.items()),
+            *((name, f"{value:.4f} before training") for name, value in metrics),
             ("step", f"{self.step_seconds:.3f} s"),
             ("epoch", f"about {_duration(self.epoch_seconds)}"),
             *(("note", text) for text in self.notes),

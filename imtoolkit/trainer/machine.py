@@ -46,8 +46,8 @@ class Machine:
         many = f"{self.processes} x " if self.processes > 1 else ""
         nodes = f" on each of {self.nodes} machines" if self.nodes > 1 else ""
         return (
-            f"{many}{self.device}{nodes}, precision {self.precision}, {self.threads} threads and "
-            f"{self.workers} loading workers of {self.cores} cores"
+            f"{many}{self.device}{nodes}, precision {self.precision}, "
+            f"{_counted(self.threads, 'thread')}, {_counted(self.workers, 'loading worker')}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -162,7 +162,14 @@ def _precision(accelerator: str) -> str:
     return "32-true"
 
 
+def _counted(count: int, what: str) -> str:
+    """Return a number with its noun: ``no threads``, ``1 thread``, ``2 threads``."""
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
+
+
 def _device_name(accelerator: str, cores: int) -> str:
     if accelerator == "cuda":
         return torch.cuda.get_device_name()
-    return {"mps": "Apple GPU", "tpu": "TPU"}.get(accelerator, f"CPU with {cores} cores")
+    return {"mps": "Apple GPU", "tpu": "TPU"}.get(
+        accelerator, f"CPU with {_counted(cores, 'core')}"
+    )

@@ -13,6 +13,7 @@ import pandas as pd
 from imtoolkit.config.sections import EvaluationConfig
 from imtoolkit.core.files import write_json, write_text
 from imtoolkit.metrics.statistics import bootstrap_mean, paired_difference
+from imtoolkit.runs.show import told_apart
 
 NAMES = ("id", "dataset")
 """Columns of the table that are no numbers."""
@@ -35,10 +36,11 @@ class Scores:
     path: Path | None = None
 
     def table(self) -> list[tuple[str, float | None, float | None, float | None, int]]:
-        """Return rows ``(metric, mean, low, high, images)``."""
+        """Return rows ``(metric, mean, low, high, images)``; an only class is not repeated."""
+        metrics = self.summary["metrics"]
         return [
-            (name, entry["mean"], entry["low"], entry["high"], entry["images"])
-            for name, entry in self.summary["metrics"].items()
+            (name, *(metrics[name][key] for key in ("mean", "low", "high", "images")))
+            for name in told_apart(metrics)
         ]
 
     def _repr_html_(self) -> str:

@@ -166,8 +166,19 @@ def write_facts(
             device=machine.device, threads=machine.threads, data_fingerprint=facts.fingerprint
         )
         write_json(run.path / PROVENANCE, told)
-    log.info("%d images for training, %s", facts.samples.get("train", 0), facts.samples)
-    log.info("%d weights, %d of them trained", sum(weights), sum(trained))
+    counts = ", ".join(f"{count} {split}" for split, count in facts.samples.items())
+    log.info("images: %s", counts)
+    log.info("weights: %s", weights_in_words(sum(weights), sum(trained)))
+
+
+def weights_in_words(count: int, trained: int) -> str:
+    """Return how many weights there are, and how many are trained where some are not.
+
+    Example:
+        >>> weights_in_words(37_718, 37_718), weights_in_words(37_718, 66)
+        ('37,718', '37,718, 66 of them trained')
+    """
+    return f"{count:,}" if trained == count else f"{count:,}, {trained:,} of them trained"
 
 
 @contextlib.contextmanager

@@ -91,3 +91,13 @@ def test_a_limit_on_threads_from_outside_is_respected(cores, monkeypatch):
     cores(8)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert choose_machine(config(accelerator="cpu")).threads == 2
+
+
+def test_a_machine_says_how_many_of_each_it_uses(cores, monkeypatch):
+    cores(1)
+    words = str(choose_machine(config(workers=0, accelerator="cpu")))
+    assert words == "CPU with 1 core, precision 32-true, 1 thread, no loading workers"
+    cores(8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    words = str(choose_machine(config(workers=1, accelerator="cpu")))
+    assert words.endswith("7 threads, 1 loading worker")
