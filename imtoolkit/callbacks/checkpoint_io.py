@@ -52,9 +52,8 @@ class AtomicCheckpointIO(CheckpointIO):
                     self._proved = True
         except OSError as error:
             msg = (
-                f"cannot write the checkpoint {target}: {error.strerror or error}. The one "
-                "before is "
-                "kept. Make room or mend the rights, then resume the run"
+                f"cannot write the checkpoint {target}: {error.strerror or error}. The one before "
+                "is kept. Make room or mend the rights, then resume the run"
             )
             raise RunError(msg) from error
 
@@ -113,9 +112,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         named = text.partition("GLOBAL ")[2].split(" was not")[0].split("\n")[0].strip()
         what = f" ({named})" if named else ""
         return (
-            f"{path} holds code or objects{what} and was not opened: a checkpoint may hold "
-            "tensors and "
-            "plain values only. If it is your own, save its state_dict anew"
+            f"{path} holds code or objects{what} and was not opened: a checkpoint may hold tensors "
+            "and plain values only. If it is your own, save its state_dict anew"
         )
     size = path.stat().st_size
     return (

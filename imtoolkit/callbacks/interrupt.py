@@ -107,8 +107,7 @@ class Interrupt(Checkpoint):
             self.checkpoints.save_last(trainer)
         number = self.received or signal.SIGTERM
         msg = (
-            f"stopped in epoch {trainer.current_epoch} after step {trainer.global_step}; the "
-            "state is "
-            f"saved. Continue with: {self.resume}"
+            f"stopped in epoch {trainer.current_epoch} after step {trainer.global_step}; the state "
+            f"is saved. Continue with: {self.resume}"
         )
         raise RunInterruptedError(msg, int(number))

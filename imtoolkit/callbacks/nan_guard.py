@@ -77,11 +77,8 @@ class NanGuard(pl.Callback):
         where = f"of {', '.join(sorted(set(ids))[:4])}" if bad and ids else "of another process"
         msg = (
             f"the loss is NaN or infinite in epoch {trainer.current_epoch}, step {step}, on the "
-            "images "
-            f"{where}. All their ids are in {self.folder.name}/{FILE}. Look at these images, "
-            "lower the "
-            "learning rate, set trainer.gradient_clip_val, or train with --trainer.precision "
-            "32-true; "
-            "the last good state is kept"
+            f"images {where}. All their ids are in {self.folder.name}/{FILE}. Look at these "
+            "images, lower the learning rate, set trainer.gradient_clip_val, or train with "
+            "--trainer.precision 32-true; the last good state is kept"
         )
         raise RunFailedError(msg)

@@ -58,10 +58,9 @@ def _stack(key: str, values: list[Any], samples: Sequence[Sample]) -> torch.Tens
         other = next(place for place, v in enumerate(values) if v.shape != values[0].shape)
         message = (
             f"a batch needs {key}s of one size: '{samples[0].get('id')}' has "
-            f"{tuple(values[0].shape)}, "
-            f"'{samples[other].get('id')}' has {tuple(values[other].shape)}. Set data.patch.size "
-            "to cut "
-            "patches, or data.loader.batch_size: 1"
+            f"{tuple(values[0].shape)}, '{samples[other].get('id')}' has "
+            f"{tuple(values[other].shape)}. Set data.patch.size to cut patches, or "
+            "data.loader.batch_size: 1"
         )
         raise DataError(message)
     dtype = torch.float32 if key in (IMAGE, WEIGHT) else _common_dtype(values)

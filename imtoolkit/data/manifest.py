@@ -141,10 +141,9 @@ def _require_pixels(manifest: Manifest, target: TargetSpec) -> None:
     if values:
         name, value = values[0]
         message = (
-            f"the task learns {target.kind.value}, so targets must be files, but "
-            f"{len(values)} samples have a "
-            f"value, such as '{value}' for '{name}'. Choose another source or target column, "
-            "or another task"
+            f"the task learns {target.kind.value}, so targets must be files, but {len(values)} "
+            f"samples have a value, such as '{value}' for '{name}'. Choose another source or "
+            "target column, or another task"
         )
         raise DataError(message)
 
@@ -154,9 +153,8 @@ def _require_classes(manifest: Manifest, classes: Sequence[str]) -> None:
     unknown = sorted(value for value in found if class_number(value, classes) is None)
     if unknown and classes:
         message = (
-            f"the targets {listed(unknown)} are no classes: expected {listed(classes, 20)} or "
-            "the numbers 0 to "
-            f"{len(classes) - 1}. Change 'task.classes' or the targets"
+            f"the targets {listed(unknown)} are no classes: expected {listed(classes, 20)} or the "
+            f"numbers 0 to {len(classes) - 1}. Change 'task.classes' or the targets"
         )
         raise DataError(message)
 
@@ -222,8 +220,7 @@ def _warn_of_twins(manifest: Manifest) -> None:
     twins = pc.sum(pc.greater(table.column("id_count"), 1)).as_py()
     if twins:
         log.warning(
-            "%d images are listed by more than one source: scores on them say little if they "
-            "are also "
-            "used for training",
+            "%d images are listed by more than one source: scores on them say little if they are "
+            "also used for training",
             twins,
         )

@@ -102,10 +102,9 @@ class Undo:
         if tuple(out.shape[1:]) != self.shape:
             message = (
                 f"the prediction of shape {tuple(out.shape[1:])} cannot be brought back to the "
-                "image's "
-                f"{self.shape}: a step of data.preprocess changes the pixel grid and cannot be "
-                "undone. "
-                "Use one that MONAI can invert, such as pad_to_multiple or resample_spacing"
+                f"image's {self.shape}: a step of data.preprocess changes the pixel grid and "
+                "cannot be undone. Use one that MONAI can invert, such as pad_to_multiple or "
+                "resample_spacing"
             )
             raise DataError(message)
         return out if whole else out.round().to(values.dtype)

@@ -328,8 +328,8 @@ def _binned(manifest: Manifest, name: str, values: list[str | None]) -> Sequence
     if different > max(len(values) // 2, 1):
         message = (
             f"data.split.stratify_by: column '{name}' has {different} different values in "
-            f"{len(values)} samples, "
-            "too many to be equally frequent. Choose a column with few values"
+            f"{len(values)} samples, too many to be equally frequent. Choose a column with few "
+            "values"
         )
         raise DataError(message)
     return values

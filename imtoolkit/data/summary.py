@@ -76,8 +76,7 @@ class Summary:
             table = ", ".join(f"{count} {name}" for name, count in self.dtypes.most_common())
             warnings.append(
                 f"images are stored as different types ({table}): normalise each by its own "
-                "values, as "
-                "normalize_percentiles does"
+                "values, as normalize_percentiles does"
             )
         return warnings
 
@@ -121,8 +120,7 @@ class Summary:
         ]
         return Problem(
             f"the number of {words} varies: {', '.join(parts)}. All samples must agree: choose "
-            "with "
-            f"{where}, or leave the others out",
+            f"with {where}, or leave the others out",
             where,
         )
 

@@ -121,9 +121,8 @@ def run_processes(run: Run, config: Config, *, resume: bool, quiet: bool) -> Run
         raise RunInterruptedError(status.reason, status.exit_code - 128)
     if status.state is not State.FAILED:
         reason = (
-            f"a process of the run died with code {code}, most often because memory ran out. "
-            "What it "
-            f"said stands above and in {run.path / 'log.txt'}"
+            f"a process of the run died with code {code}, most often because memory ran out. What "
+            f"it said stands above and in {run.path / 'log.txt'}"
         )
         status = set_state(run.path, State.FAILED, reason=reason, exit_code=1)
     raise RunError(status.reason) if status.exit_code == 2 else RunFailedError(status.reason)

@@ -173,10 +173,9 @@ class Predictor:
         if image.shape[0] != channels or image.ndim - 1 != self.run.facts.spatial_dims:
             message = (
                 f"got {image.shape[0]} channels in {image.ndim - 1}D after preprocessing; the "
-                "model "
-                f"was trained on {channels} channels in {self.run.facts.spatial_dims}D. Choose "
-                "channels and axes with the section data of a config, say the axes of a time-lapse "
-                "with a T (--axes TCYX), or convert the image"
+                f"model was trained on {channels} channels in {self.run.facts.spatial_dims}D. "
+                "Choose channels and axes with the section data of a config, say the axes of a "
+                "time-lapse with a T (--axes TCYX), or convert the image"
             )
             raise DataError(message)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):

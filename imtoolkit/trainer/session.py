@@ -114,9 +114,8 @@ def explained(error: BaseException) -> BaseException:
         return RunFailedError(message)
     if isinstance(error, RuntimeError) and "DataLoader worker" in text:
         message = (
-            f"a process that loads data died ({text.splitlines()[0]}), most often because "
-            "memory ran "
-            "out. Use fewer data.loader.workers, or smaller batches"
+            f"a process that loads data died ({text.splitlines()[0]}), most often because memory "
+            "ran out. Use fewer data.loader.workers, or smaller batches"
         )
         return RunFailedError(message)
     return error

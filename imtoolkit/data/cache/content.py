@@ -114,8 +114,7 @@ def _whole(target: np.ndarray) -> np.ndarray:
     if not np.array_equal(rounded, target):
         message = (
             "after data.preprocess the labels are fractions: a step interpolated them. Use mode: "
-            "nearest "
-            "for the target, or leave the target out of the step's keys"
+            "nearest for the target, or leave the target out of the step's keys"
         )
         raise DataError(message)
     whole: np.ndarray = rounded.astype(np.int64)
@@ -125,9 +124,8 @@ def _whole(target: np.ndarray) -> np.ndarray:
 def _check_shape(target: np.ndarray, prepared: Prepared) -> None:
     if target.shape[1:] != tuple(prepared.image.shape[1:]):
         message = (
-            f"after data.preprocess the image has the shape {tuple(prepared.image.shape[1:])} "
-            "and the "
-            f"target {target.shape[1:]}: give the step that changes the size both keys, "
-            "keys: [image, target]"
+            f"after data.preprocess the image has the shape {tuple(prepared.image.shape[1:])} and "
+            f"the target {target.shape[1:]}: give the step that changes the size both keys, keys: "
+            "[image, target]"
         )
         raise DataError(message)

@@ -1,10 +1,9 @@
 """The dataset of preprocessed images, on MONAI's `PersistentDataset`.
 
 MONAI's class decides when an item is computed and when it is taken from the cache; what it gets
-wrong is
-overridden: its key knows neither a changed file nor a changed transform, it loads whole volumes,
-    and its
-`set_data` deletes the folder. Items are opened as memory maps and kept open, few at a time.
+wrong is overridden: its key knows neither a changed file nor a changed transform, it loads whole
+volumes, and its `set_data` deletes the folder. Items are opened as memory maps and kept open, few
+at a time.
 """
 
 from __future__ import annotations
@@ -178,9 +177,8 @@ class CachedDataset(PersistentDataset):  # type: ignore[misc]
                 found = self.store.open(self.key(index))
             if found is None:
                 message = (
-                    f"the cache file '{self.store.path(self.key(index))}' vanished as it was "
-                    "made; is "
-                    "another program cleaning the folder?"
+                    f"the cache file '{self.store.path(self.key(index))}' vanished as it was made; "
+                    "is another program cleaning the folder?"
                 )
                 raise DataError(message)
             return Item.of(found.arrays, found.meta)

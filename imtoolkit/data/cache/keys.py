@@ -179,8 +179,7 @@ def _source_of(found: Any) -> str:
     except (OSError, TypeError) as error:
         message = (
             f"the source of '{found.__qualname__}' cannot be read, so the cache could not tell "
-            "when it "
-            "changes. Put it into a file, or set data.cache.kind: none"
+            "when it changes. Put it into a file, or set data.cache.kind: none"
         )
         raise ComponentError(message) from error
 

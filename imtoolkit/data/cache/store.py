@@ -165,10 +165,9 @@ def explain_os_error(error: OSError, root: Path, needed: int) -> str:
         with contextlib.suppress(OSError):
             free = _megabytes(shutil.disk_usage(root).free)
         return (
-            f"the disk is full: the cache folder '{root}' needs {_megabytes(needed)} more for "
-            "the next "
-            f"image, free are {free}. Nothing half-written was left. Make room, for example with "
-            f"'imtoolkit cache clear'. {remedy}"
+            f"the disk is full: the cache folder '{root}' needs {_megabytes(needed)} more for the "
+            f"next image, free are {free}. Nothing half-written was left. Make room, for example "
+            f"with 'imtoolkit cache clear'. {remedy}"
         )
     return f"the cache folder '{root}' cannot be used: {error.strerror or error}. {remedy}"
 

@@ -144,9 +144,8 @@ class CsvSource(Source):
         unknown = sorted({value for value in values if value and split_name(value) is None})
         if unknown:
             message = (
-                f"column '{column}' of '{self.path}' holds {listed(unknown)}: expected train, "
-                "val, test or "
-                "naive, or nothing"
+                f"column '{column}' of '{self.path}' holds {listed(unknown)}: expected train, val, "
+                "test or naive, or nothing"
             )
             raise DataError(message)
         return [split_name(value) if value else None for value in values]

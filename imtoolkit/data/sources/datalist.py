@@ -105,9 +105,8 @@ class DatalistSource(Source):
                 splits.append(split)
         if not entries:
             message = (
-                f"'{self.path}' lists no samples: expected a list under 'training', "
-                "'validation' or 'test', "
-                f"but it holds {listed(sorted(content))}"
+                f"'{self.path}' lists no samples: expected a list under 'training', 'validation' "
+                f"or 'test', but it holds {listed(sorted(content))}"
             )
             raise DataError(message)
         return entries, splits

@@ -199,9 +199,8 @@ def _files(part: _Part) -> _Files:
     layout = part.layout
     if layout.image is None:
         message = (
-            f"no images were recognised in '{part.folder}'. {describe(part.folder)} Say where "
-            "they are, "
-            "as in image: images/*.tif, target: labels/*.tif"
+            f"no images were recognised in '{part.folder}'. {describe(part.folder)} Say where they "
+            "are, as in image: images/*.tif, target: labels/*.tif"
         )
         raise DataError(message)
     targets = _found(part.folder, layout.target, "target")

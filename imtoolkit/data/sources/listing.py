@@ -81,9 +81,8 @@ def require_found(found: Found, root: Path, pattern: str, what: str) -> None:
         return
     if not found.base.is_dir():
         message = (
-            f"no file matches the {what} glob '{pattern}' below '{root}': folder "
-            f"'{found.base}' does "
-            f"not exist. {nearest_existing(found.base)}"
+            f"no file matches the {what} glob '{pattern}' below '{root}': folder '{found.base}' "
+            f"does not exist. {nearest_existing(found.base)}"
         )
     else:
         message = (

@@ -94,9 +94,8 @@ class NpzSource(Source):
         shape = shapes[key]
         if not shape or shape[0] != count:
             message = (
-                f"'{self.path}': '{image}' has {count} samples, but '{key}' has the shape "
-                f"{shape}: expected as "
-                "many along the first axis"
+                f"'{self.path}': '{image}' has {count} samples, but '{key}' has the shape {shape}: "
+                "expected as many along the first axis"
             )
             raise DataError(message)
         if int(np.prod(shape)) != count:

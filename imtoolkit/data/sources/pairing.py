@@ -115,10 +115,8 @@ def _remedy(pairing: _Pairing, images: Found, others: Found, what: str) -> Probl
     image = Path(images.paths[0]).name if images.paths else "none"
     other = Path(others.paths[0]).name if others.paths else "none"
     return Problem(
-        f"{matched} of {len(images)} images and {len(others)} {what}s fit together by name "
-        "(first image "
-        f"'{image}', first {what} '{other}'). Add or remove the files above, or change the "
-        "globs: what "
-        f"'*' stands for in 'image' must be the same in '{what}', as in image: img_*.tif, "
-        f"{what}: mask_*.tif"
+        f"{matched} of {len(images)} images and {len(others)} {what}s fit together by name (first "
+        f"image '{image}', first {what} '{other}'). Add or remove the files above, or change the "
+        f"globs: what '*' stands for in 'image' must be the same in '{what}', as in image: "
+        f"img_*.tif, {what}: mask_*.tif"
     )

@@ -113,16 +113,14 @@ class ResampleSpacing(_GridTransform):
         if len(self.spacing) != dims:
             message = (
                 f"resample_spacing: got {len(self.spacing)} sizes {list(self.spacing)} for an "
-                "image of "
-                f"{dims} dimensions; give one for each axis"
+                f"image of {dims} dimensions; give one for each axis"
             )
             raise DataError(message)
         known = data.get(SPACING)
         if known is None or bool(torch.isnan(torch.as_tensor(known)).any()):
             message = (
-                "resample_spacing needs the pixel size, which the image file does not tell. "
-                "Write it "
-                "into the files, or leave resample_spacing out"
+                "resample_spacing needs the pixel size, which the image file does not tell. Write "
+                "it into the files, or leave resample_spacing out"
             )
             raise DataError(message)
         return super().__call__(data)
