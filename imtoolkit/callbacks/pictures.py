@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 
 from imtoolkit.callbacks.checkpoints import keeps_nothing
-from imtoolkit.core.batch import ID, IMAGE, TARGET
+from imtoolkit.callbacks.evaluated import evaluated
 from imtoolkit.core.files import replacing
 
 log = logging.getLogger(__name__)
@@ -20,8 +20,7 @@ log = logging.getLogger(__name__)
 class Pictures(pl.Callback):
     """Draw the first validation images with their targets and predictions.
 
-    The task must offer ``predict_image`` and ``postprocess``. Averaged weights are used where the
-    run averages. One process draws.
+    They are predicted by the averaged weights where the run averages. One process draws.
 
     Args:
         folder: Where ``epoch-0001.png`` goes.
@@ -52,13 +51,10 @@ class Pictures(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Predict the images of this batch that still fit into the picture."""
+        """Keep the images of this batch that still fit into the picture."""
         if not trainer.is_global_zero or not self._is_due(trainer):
             return
-        for index in range(len(batch[IMAGE])):
-            if len(self._rows) == self.count:
-                return
-            self._rows.append(_row(pl_module, batch, index))
+        self._rows += _rows(outputs, batch, self.count - len(self._rows))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw and save the picture."""
@@ -101,11 +97,9 @@ class TestPictures(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Predict the images of this batch that still fit into the picture."""
-        if not trainer.is_global_zero:
-            return
-        for index in range(min(len(batch[IMAGE]), self.count - len(self._rows))):
-            self._rows.append(_row(pl_module, batch, index))
+        """Keep the images of this batch that still fit into the picture."""
+        if trainer.is_global_zero:
+            self._rows += _rows(outputs, batch, self.count - len(self._rows))
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw and save the picture."""
@@ -125,16 +119,17 @@ def _draw(rows: list[dict[str, Any]], classes: tuple[str, ...], path: Path) -> N
         log.warning("the picture %s was not written: %s", path, error)
 
 
-@torch.no_grad()
-def _row(task: Any, batch: dict[str, Any], index: int) -> dict[str, Any]:
-    """Return image ``(C, [Z,] Y, X)``, target and prediction ``([Z,] Y, X)`` as arrays."""
-    image = batch[IMAGE][index]
-    row: dict[str, Any] = {"image": image.float().cpu().numpy(), "id": str(batch[ID][index])}
-    if TARGET in batch:
-        row["target"] = _flat(batch[TARGET][index].cpu().numpy(), image.ndim - 1)
-    prediction = task.postprocess(task.predict_image(image))
-    row["prediction"] = _flat(prediction.cpu().numpy(), image.ndim - 1)
-    return row
+def _rows(outputs: Any, batch: dict[str, Any], most: int) -> list[dict[str, Any]]:
+    """Return image ``(C, [Z,] Y, X)``, target and prediction ``([Z,] Y, X)`` of some as arrays."""
+    rows = []
+    for one in itertools.islice(evaluated(batch, outputs), most):
+        dims = one.image.ndim - 1
+        row: dict[str, Any] = {"image": one.image.float().cpu().numpy(), "id": one.id}
+        row["prediction"] = _flat(one.prediction.cpu().numpy(), dims)
+        if one.target is not None:
+            row["target"] = _flat(one.target.cpu().numpy(), dims)
+        rows.append(row)
+    return rows
 
 
 def _flat(array: np.ndarray[Any, Any], dims: int) -> np.ndarray[Any, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 
 import pytorch_lightning as pl
-import torch
 
 from imtoolkit import io
-from imtoolkit.core.batch import ID, IMAGE, SPACING
+from imtoolkit.callbacks.evaluated import evaluated
+
+_NOT_IN_NAMES: Final = r'[<>:"|?*\\%\x00-\x1f]'
+"""What Windows has in no file name, and the sign that stands for it."""
 
 
 class SavePredictions(pl.Callback):
@@ -25,7 +27,6 @@ class SavePredictions(pl.Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    @torch.no_grad()
     def on_test_batch_end(
         self,
         trainer: pl.Trainer,
@@ -35,15 +36,25 @@ class SavePredictions(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Predict and write the images of a batch."""
-        task: Any = pl_module
-        for index in range(len(batch[IMAGE])):
-            image = batch[IMAGE][index]
-            labels = task.postprocess(task.predict_image(image)).cpu().numpy()
-            size = batch[SPACING][index].tolist() if SPACING in batch else []
-            known = len(size) > 0 and all(value == value for value in size)  # NaN: not told
-            name = re.sub(r"[^\w.-]+", "_", str(batch[ID][index])).strip(".") or "image"
-            axes = "ZYX"[-(image.ndim - 1) :]
-            axes = axes if labels.ndim == len(axes) else f"C{axes}"
-            spacing = size if known else None
-            io.write(self.folder / f"{name}.ome.tif", labels, spacing=spacing, axes=axes)
+        """Write what was predicted of the images of a batch."""
+        for one in evaluated(batch, outputs):
+            axes = "ZYX"[-(one.image.ndim - 1) :]
+            axes = axes if one.prediction.ndim == len(axes) else f"C{axes}"
+            file = self.folder / f"{place_of(one.id)}.ome.tif"
+            io.write(file, one.prediction.cpu().numpy(), spacing=one.spacing, axes=axes)
+
+
+def place_of(name: str) -> PurePosixPath:
+    """Return where the prediction of an id goes: its folders are kept, and no two ids share a file.
+
+    Example:
+        >>> place_of("lab/cell 1").as_posix(), place_of("../a:b").as_posix()
+        ('lab/cell 1', '%2E%2E/a%3Ab')
+    """
+    return PurePosixPath(*(_tame(part) for part in name.split("/")))
+
+
+def _tame(part: str) -> str:
+    if part in ("", ".", ".."):
+        return part.replace(".", "%2E") or "%"
+    return re.sub(_NOT_IN_NAMES, lambda found: f"%{ord(found[0]):02X}", part)

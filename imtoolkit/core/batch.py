@@ -23,6 +23,8 @@ SPACING: Final = "spacing"
 """Float32 tensor ``(B, dims)``: pixel size ``[Z,] Y, X``; NaN where a file does not tell."""
 AFFINE: Final = "affine"
 """Float64 tensor ``(B, 4, 4)``, voxel to world, for NIfTI and DICOM. Absent otherwise."""
+PREDICTION: Final = "prediction"
+"""In what a step of validation or test returns: a list, for each image what was predicted."""
 MAIN_KEYS: Final = (IMAGE, TARGET, WEIGHT, ID, DATASET, SPACING, AFFINE)
 
 Batch = dict[str, Any]

@@ -7,12 +7,12 @@ ranks and any batch size.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 from torch import Tensor
 
-from imtoolkit.core.batch import SPACING, TARGET, WEIGHT, Batch, Stage, StepOutput
+from imtoolkit.core.batch import PREDICTION, SPACING, TARGET, WEIGHT, Batch, Stage, StepOutput
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.metrics.suite import MetricSuite
 
@@ -48,13 +48,13 @@ class Measuring(pl.LightningModule, ABC):
 
     # --- Lightning's hooks ------------------------------------------------------------------------
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure each image of a batch."""
-        self._evaluate(batch, batch_idx, Stage.VAL)
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Measure each image of a batch; callbacks are given the predictions."""
+        return self._evaluate(batch, batch_idx, Stage.VAL)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure each image of a batch."""
-        self._evaluate(batch, batch_idx, Stage.TEST)
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Measure each image of a batch; callbacks are given the predictions."""
+        return self._evaluate(batch, batch_idx, Stage.TEST)
 
     def on_validation_epoch_start(self) -> None:
         """Start new rows."""
@@ -72,7 +72,9 @@ class Measuring(pl.LightningModule, ABC):
         """Bring the rows of all ranks together and log their means."""
         self._finish(Stage.TEST)
 
-    def _evaluate(self, batch: Batch, batch_idx: int, stage: Stage) -> None:
+    def _evaluate(self, batch: Batch, batch_idx: int, stage: Stage) -> dict[str, Any]:
+        """Add a row for each image; return what was predicted, which Lightning drops after use."""
+        predictions: list[Tensor | None] = []
         for index, one in enumerate(one_by_one(batch)):
             output = self.step(one, stage)
             row = place_of(one, fallback=f"{self.global_rank}-{batch_idx:06d}-{index}")
@@ -80,16 +82,23 @@ class Measuring(pl.LightningModule, ABC):
                 row["loss"] = float(output.loss)
             terms = self._shown_terms(output)
             row |= {f"loss/{name}": float(value) for name, value in terms.items()}
-            row |= self.measure(output, one, stage)
+            prediction = self.prediction_of(output)
+            row |= self.measure(prediction, one, stage)
             self.rows[stage].append(row)
+            predictions.append(None if prediction is None else prediction[0])
+        return {PREDICTION: predictions}
 
-    def measure(self, output: StepOutput, batch: Batch, stage: Stage) -> Row:
+    def prediction_of(self, output: StepOutput) -> Tensor | None:
+        """Return what is written to files ``(B, ...)``; nothing for a net of named outputs."""
+        return self.postprocess(output.raw) if isinstance(output.raw, Tensor) else None
+
+    def measure(self, prediction: Tensor | None, batch: Batch, stage: Stage) -> Row:
         """Return the metrics of one image; nothing where there is no target."""
-        if TARGET not in batch or not isinstance(output.raw, Tensor):
+        if TARGET not in batch or prediction is None:
             return {}
         target, weight = batch[TARGET], batch.get(WEIGHT)
         rows = self.metrics(stage).rows(
-            self.postprocess(output.raw),
+            prediction,
             target[:, 0],
             None if weight is None else weight[:, 0],
             batch.get(SPACING),
