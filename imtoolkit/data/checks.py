@@ -214,7 +214,10 @@ def _outside(labels: Pixels, spec: TargetSpec) -> str:
     if values[0] >= 0 and len(values) == 2 and values[0] == 0:
         return f"{text}. A mask of 0 and {values[1]:g}: add binarize_target to data.preprocess"
     if values[0] >= 0 and count == 2:
-        return f"{text}. They look like instance labels: add binarize_target to data.preprocess"
+        return (
+            f"{text}. If they number objects, add binarize_target to data.preprocess; if they are "
+            "classes, name all of them in task.classes"
+        )
     if values[0] >= 0 and len(values) <= count:
         return f"{text}. Give them the numbers of the classes with map_labels in data.preprocess"
     return (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,7 +235,10 @@ class ImageDataModule(pl.LightningDataModule):
         return draw_preview(self.samples(split, count), self.target)
 
     def samples(self, split: str = "train", count: int = 8) -> list[Batch]:
-        """Return the first samples of a split as batches of one, made in this process."""
+        """Return the first samples of a split as batches of one, made in this process.
+
+        Patches for training come from as many images as there are.
+        """
         images = self.images(split)
         labelling = Labelling(images.data, self.target)
         if split != "train":
@@ -248,8 +252,10 @@ class ImageDataModule(pl.LightningDataModule):
             seed=self.seed,
             plugins=self.plugins,
         )
-        visits = self._train_sampler(0, 1).visits(0)
-        return [collate([patches[visit]]) for visit, _ in zip(visits, range(count), strict=False)]
+        sampler, each = self._train_sampler(0, 1), self.config.patch.per_image
+        first = (visit for visit in sampler.visits(0) if visit.patch % each == 0)
+        more = (visit for visit in sampler.visits(0) if visit.patch % each)  # where images are few
+        return [collate([patches[visit]]) for visit in islice(chain(first, more), count)]
 
     # --- how --------------------------------------------------------------------------------------
 

@@ -120,7 +120,7 @@ def test_negative_weights_are_refused_and_zero_weights_told() -> None:
     ("values", "spec", "message"),
     [
         ([0, 255], TWO, "labels 0, 255 are found.*0 and 255: add binarize_target"),
-        ([0, 1, 2, 3, 40], TWO, "labels 0, 1, 2, 3, 40.*instance labels: add binarize_target"),
+        ([0, 1, 2, 3, 40], TWO, "labels 0, 1, 2, 3, 40.*number objects, add binarize_target"),
         (list(range(20)), TWO, r"0, 1, 2, 3, 4, 5, 6, 7, \.\.\. are found"),
         ([0, 100, 200], THREE, "expected 0 to 2 .*map_labels"),
         ([0, 1, 2, 3], THREE, "Name more classes in task.classes"),

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,16 @@ def test_the_module_and_its_datasets_pickle(root: Path) -> None:
 def test_a_pickled_dataset_is_small_whatever_the_number_of_samples(root: Path) -> None:
     data = ImageDataModule(section(root), NUCLEI)
     assert len(pickle.dumps(data.train_dataloader().dataset)) < 30_000
+
+
+def test_samples_for_training_come_from_different_images(root: Path) -> None:
+    config = replace(section(root), patch=replace(section(root).patch, per_image=3))
+    data = ImageDataModule(config, NUCLEI)
+    data.prepare_data()
+    images = data.facts.samples["train"]
+    ids = [batch["id"][0] for batch in data.samples("train", images + 2)]
+    assert len(set(ids[:images])) == images
+    assert len(ids) == images + 2
 
 
 def test_the_preview_shows_samples_of_each_split(root: Path) -> None:
