@@ -12,8 +12,17 @@ import torch
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Config
 from imtoolkit.core.batch import AFFINE, ID, IMAGE, SPACING, TARGET, Batch, Stage
-from imtoolkit.core.errors import ConfigError, DataError, ImtoolkitError, Problem, RunFailedError
+from imtoolkit.core.errors import (
+    ConfigError,
+    DataError,
+    ImtoolkitError,
+    Problem,
+    RunFailedError,
+    listed,
+)
+from imtoolkit.core.facts import DataFacts
 from imtoolkit.runs.show import told_apart
+from imtoolkit.tasks import target_spec
 from imtoolkit.tasks.base import Task
 from imtoolkit.tasks.optimization import build_optimizers
 from imtoolkit.trainer import build
@@ -141,7 +150,7 @@ def _try_out(config: Config, machine: Machine, task: Task, data: Any) -> CheckRe
         metrics=metrics,
         step_seconds=seconds,
         epoch_seconds=seconds * facts.steps_per_epoch + validation * facts.samples.get("val", 0),
-        notes=tuple(_notes(config, facts.samples)),
+        notes=tuple(_notes(config, facts)),
     )
 
 
@@ -201,8 +210,14 @@ def _memory(task: Task, device: torch.device) -> int:
     return 4 * weights  # weights, gradients, and the two moments of Adam
 
 
-def _notes(config: Config, samples: dict[str, int]) -> list[str]:
-    notes = []
+def _notes(config: Config, facts: DataFacts) -> list[str]:
+    notes, samples = [], facts.samples
+    classes = target_spec(config.task).classes
+    if facts.class_pixels and len(classes) == len(facts.class_pixels):
+        shares = zip(classes, facts.class_pixels, strict=True)
+        never = [name for name, share in shares if share == 0]
+        if never:
+            notes.append(f"no training image shows {listed(never)}: is task.classes right?")
     if not samples.get("val"):
         notes.append("there are no validation images: no best state is kept, only the last")
     absent = [name for name in config.evaluation.splits if not samples.get(name)]

@@ -128,7 +128,9 @@ def test_evaluating_again_gives_the_same_numbers(fresh):
     scores = imt.evaluate(fresh, split="test", quiet=True)
     pd.testing.assert_frame_equal(scores.per_image, before, check_exact=False, rtol=1e-6)
     assert scores.summary["metrics"]["dice/cell"]["images"] == 3
-    assert "dice/cell" in scores._repr_html_()
+    shown = scores._repr_html_()
+    assert "<td>dice</td>" in shown
+    assert "dice/cell" not in shown  # the only class says what the mean says
 
 
 def test_a_run_compared_with_itself_differs_by_nothing(fresh, run):
@@ -340,6 +342,13 @@ def test_check_runs_one_batch_and_makes_no_run(images, tmp_path, monkeypatch):
     assert "val/dice/cell" in report.metrics
     assert list(tmp_path.iterdir()) == []
     assert "epoch" in str(report)
+    assert "val/dice/cell" not in str(report)  # the only class says what the mean says
+
+
+def test_check_notes_a_class_that_no_image_shows(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = imt.check_run(load(images, **{"task.classes": ["background", "cell", "gap"]}))
+    assert any("no training image shows 'gap'" in note for note in report.notes)
 
 
 def test_check_names_a_patch_that_the_net_cannot_take(images):
