@@ -51,7 +51,12 @@ class Comparison:
 
 
 def bootstrap_mean(
-    values: ArrayLike, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    values: ArrayLike,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    *,
+    needs_all: bool = False,
 ) -> Interval:
     """Return the mean over images with its percentile bootstrap interval; NaN values are left out.
 
@@ -60,6 +65,7 @@ def bootstrap_mean(
         confidence: Level of the interval, in (0, 1).
         resamples: Bootstrap samples.
         seed: Seed of the draw.
+        needs_all: Whether one NaN makes the mean NaN, as for a loss, which every image has.
 
     Example:
         >>> bootstrap_mean([0.5, 0.5, 0.5])
@@ -69,8 +75,8 @@ def bootstrap_mean(
         message = f"got a confidence of {confidence}; expected a fraction between 0 and 1"
         raise ValueError(message)
     kept = _defined(values)
-    if kept.size == 0:
-        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    if kept.size == 0 or (needs_all and kept.size < np.size(values)):
+        return Interval(float("nan"), float("nan"), float("nan"), int(kept.size))
     mean = float(kept.mean())
     if kept.size == 1:
         return Interval(mean, float("nan"), float("nan"), 1)
@@ -86,6 +92,8 @@ def paired_difference(
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    *,
+    needs_all: bool = False,
 ) -> Comparison:
     """Compare two models on the same images.
 
@@ -95,6 +103,7 @@ def paired_difference(
         confidence: Level of the interval.
         resamples: Bootstrap samples, and sign flips of the test.
         seed: Seed of the draw.
+        needs_all: Whether one NaN makes the result NaN, as for a loss, which every image has.
 
     Raises:
         ValueError: If the two differ in length.
@@ -102,9 +111,10 @@ def paired_difference(
     if len(first) != len(second):
         message = f"got {len(first)} and {len(second)} values; expected the same images"
         raise ValueError(message)
-    difference = _defined(np.asarray(first, dtype=float) - np.asarray(second, dtype=float))
-    interval = bootstrap_mean(difference, confidence, resamples, seed)
-    if difference.size < 2:
+    differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    interval = bootstrap_mean(differences, confidence, resamples, seed, needs_all=needs_all)
+    difference = _defined(differences)
+    if difference.size < 2 or np.isnan(interval.mean):
         return Comparison(interval, float("nan"))
     rng = np.random.default_rng(seed + 1)
     flipped = np.array(

@@ -122,9 +122,18 @@ def reduce_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     means: dict[str, float] = {}
     for name in names:
         values = [float(row[name]) for row in rows if name in row]
-        is_loss = name.partition("/")[0] == "loss"
-        means[name] = float(np.mean(values)) if is_loss else mean_of_defined(values)
+        means[name] = float(np.mean(values)) if is_loss(name) else mean_of_defined(values)
     return means
+
+
+def is_loss(name: str) -> bool:
+    """Tell whether a column holds a loss or a term of one.
+
+    Example:
+        >>> is_loss("loss/dice"), is_loss("dice")
+        (True, False)
+    """
+    return name.partition("/")[0] == "loss"
 
 
 def _array(tensor: Tensor) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,13 @@ from typing import Any
 import pandas as pd
 
 from imtoolkit.config.sections import EvaluationConfig
+from imtoolkit.core.errors import listed
 from imtoolkit.core.files import write_json, write_text
 from imtoolkit.metrics.statistics import bootstrap_mean, paired_difference
+from imtoolkit.metrics.suite import is_loss
 from imtoolkit.runs.show import told_apart
+
+log = logging.getLogger(__name__)
 
 NAMES = ("id", "dataset")
 """Columns of the table that are no numbers."""
@@ -26,8 +31,9 @@ class Scores:
     Attributes:
         per_image: One row for each image, with its id and all metrics.
         summary: ``images``, ``confidence`` and ``metrics``: for each name ``mean``, ``low``,
-            ``high`` (bootstrap interval over images) and ``images`` (where it is defined). With a
-            second run ``against`` holds the paired differences.
+            ``high`` (bootstrap interval over images) and ``images`` (where it is defined). A loss
+            that is NaN for one image has no mean. With a second run ``against`` holds the paired
+            differences.
         path: Folder with ``per_image.csv`` and ``summary.json``.
     """
 
@@ -61,11 +67,14 @@ def summarise(
         seed: Seed of the bootstrap.
         more: Further entries of the summary.
     """
+    _warn_of_nan(rows)
     frame = pd.DataFrame(list(rows))
     metrics = {}
     for name in metric_names(frame):
+        # images without a target have no value; one that has NaN is another matter for a loss
+        values = [float(row[name]) for row in rows if name in row]
         found = bootstrap_mean(
-            frame[name].to_numpy(float), settings.confidence, settings.resamples, seed
+            values, settings.confidence, settings.resamples, seed, needs_all=is_loss(name)
         )
         metrics[name] = {
             "mean": _finite(found.mean),
@@ -98,6 +107,7 @@ def compare(first: Scores, second: Scores, settings: EvaluationConfig, seed: int
             settings.confidence,
             settings.resamples,
             seed,
+            needs_all=is_loss(name),
         )
         found[name] = {
             "difference": _finite(result.difference.mean),
@@ -119,6 +129,17 @@ def save(scores: Scores, folder: Path) -> Scores:
 def metric_names(frame: pd.DataFrame) -> list[str]:
     """Return the columns that hold numbers."""
     return [name for name in frame.columns if name not in NAMES]
+
+
+def _warn_of_nan(rows: Sequence[dict[str, Any]]) -> None:
+    wrong = [str(row.get("id")) for row in rows if math.isnan(row.get("loss", 0.0))]
+    if wrong:
+        log.warning(
+            "the loss is NaN for %d of %d images, so it has no mean: %s",
+            len(wrong),
+            len(rows),
+            listed(wrong),
+        )
 
 
 def _finite(value: float) -> float | None:

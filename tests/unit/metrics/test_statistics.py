@@ -35,6 +35,18 @@ def test_undefined_values_are_left_out_and_counted() -> None:
     assert str(bootstrap_mean([0.4])) == "0.400"
 
 
+def test_one_nan_is_seen_where_every_image_must_have_a_value():
+    interval = bootstrap_mean([0.5, math.nan, 0.7], needs_all=True)
+    assert math.isnan(interval.mean)
+    assert math.isnan(interval.low)
+    assert interval.count == 2
+    assert bootstrap_mean([0.5, 0.7], needs_all=True) == bootstrap_mean([0.5, 0.7])
+    compared = paired_difference([1.0, 2.0, math.nan], [0.0, 1.0, 2.0], needs_all=True)
+    assert math.isnan(compared.difference.mean)
+    assert math.isnan(compared.p_value)
+    assert paired_difference([1.0, 2.0, math.nan], [0.0, 1.0, 2.0]).difference.mean == 1.0
+
+
 def test_a_level_outside_zero_to_one_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a fraction between 0 and 1"):
         bootstrap_mean([0.1, 0.2], confidence=95)

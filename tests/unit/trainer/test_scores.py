@@ -7,6 +7,7 @@ import pytest
 from imtoolkit.config.sections import EvaluationConfig
 from imtoolkit.trainer.scores import compare, save, summarise
 
+NAN = float("nan")
 SETTINGS = EvaluationConfig(resamples=200)
 
 
@@ -30,6 +31,23 @@ def test_a_value_that_is_defined_nowhere_is_written_as_null(tmp_path):
     assert json.loads(text)["metrics"]["dice"]["mean"] is None
     assert (tmp_path / "per_image.csv").read_text() == "id,dataset,dice\n0,main,\n"
     assert scores.path == tmp_path
+
+
+def test_a_loss_that_is_nan_for_one_image_is_seen(caplog):
+    entries = [{**row, "loss": loss} for row, loss in zip(rows(0.5, 0.6), (0.3, NAN), strict=True)]
+    scores = summarise([*entries, {"id": "untold", "dataset": "main"}], SETTINGS, seed=0)
+    loss = scores.summary["metrics"]["loss"]
+    assert (loss["mean"], loss["low"], loss["images"]) == (None, None, 1)
+    assert scores.summary["metrics"]["dice"]["mean"] == pytest.approx(0.55)
+    assert "NaN for 1 of 3 images, so it has no mean: '1'" in caplog.text
+    compared = compare(scores, scores, SETTINGS, seed=0)["metrics"]
+    assert compared["loss"]["difference"] is None
+    assert compared["dice"]["difference"] == 0.0
+
+
+def test_images_without_a_target_leave_the_loss_of_the_others():
+    entries = [{**rows(0.5)[0], "loss": 0.3}, {"id": "untold", "dataset": "main"}]
+    assert summarise(entries, SETTINGS, seed=0).summary["metrics"]["loss"]["mean"] == 0.3
 
 
 def test_runs_are_compared_on_the_images_that_both_have():
