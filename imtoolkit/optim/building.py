@@ -136,15 +136,24 @@ def _filled(
         lengths += ["total_iters"] * (factory.__name__ == "PolynomialLR")
         missing = [key for key in lengths if key not in given and "epochs" not in given]
         if missing and math.isinf(length):
-            message = (
-                f"{factory.__name__} needs the number of steps, but only max_time ends the "
-                "training. Take one_cycle, cosine, warmup_cosine or poly, which go by the clock, "
-                "or set trainer.max_epochs"
-            )
+            message = _endless(factory.__name__, horizon, interval)
             raise ConfigError(Problem(message, where=where))
         filled |= {key: max(1, int(length)) for key in missing}
         filled |= {"max_lr": [group["lr"] for group in optimizer.param_groups]}
     return {key: value for key, value in filled.items() if key in known and key not in given}
+
+
+def _endless(name: str, horizon: Horizon, interval: str) -> str:
+    if interval == "epoch" and math.isfinite(horizon.steps):
+        return (
+            f"{name} needs the number of epochs, but max_steps ends the training. Set its interval "
+            "to step, or set trainer.max_epochs"
+        )
+    return (
+        f"{name} needs the number of {interval}s, but only max_time ends the training. Take "
+        "one_cycle, cosine, warmup_cosine or poly, which go by the clock, or set "
+        "trainer.max_epochs"
+    )
 
 
 def _nested(value: Any, optimizer: Optimizer, horizon: Horizon, interval: str, where: str) -> Any:

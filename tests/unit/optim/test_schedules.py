@@ -138,6 +138,18 @@ def test_torchs_schedules_need_steps_where_only_time_ends() -> None:
         build_scheduler("OneCycleLR", {}, _sgd(), Horizon(seconds=60.0, elapsed=lambda: 0.0))
 
 
+@pytest.mark.parametrize(
+    ("horizon", "message"),
+    [
+        (Horizon(steps=60), "needs the number of epochs, but max_steps ends the training"),
+        (Horizon(seconds=60.0, elapsed=lambda: 0.0), "number of epochs, but only max_time ends"),
+    ],
+)
+def test_a_schedule_of_epochs_says_what_ends_the_training(horizon: Horizon, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_scheduler("CosineAnnealingLR", {}, _sgd(), horizon, interval="epoch")
+
+
 def test_a_chain_of_schedules_shares_the_optimizer() -> None:
     parts = [
         {"name": "LinearLR", "params": {"start_factor": 0.1, "total_iters": 3}},
