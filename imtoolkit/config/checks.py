@@ -76,8 +76,11 @@ def _choices(values: _Values) -> Iterator[Problem]:
 
 def _name(values: _Values) -> Iterator[Problem]:
     name = values.get("name", "run")
-    if not re.fullmatch(r"[\w][\w.+-]*", name):
-        message = f"'{name}' becomes a folder name: use letters, digits, '.', '_', '+' and '-'"
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        message = (
+            f"'{name}' becomes a folder name: begin with a letter or digit, and use letters, "
+            "digits, '.', '_', '+' and '-'"
+        )
         yield values.place("name").problem(message)
 
 
@@ -177,8 +180,11 @@ def _sources(values: _Values) -> Iterator[Problem]:
         if source.get("weight", 1.0) < 0:
             place = values.place(f"data.sources.{name}.weight")
             yield place.problem("must be at least 0")
-        if not re.fullmatch(r"[\w.-]+", str(name)):
-            message = f"'{name}' names a data set in tables: use letters, digits, '.', '_' and '-'"
+        if not re.fullmatch(r"\w[\w.-]*", str(name)):
+            message = (
+                f"'{name}' names a data set in tables and files: begin with a letter or digit, and "
+                "use letters, digits, '.', '_' and '-'"
+            )
             yield values.place(f"data.sources.{name}").problem(message)
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-_CODE: Final = "turns a text into code"
+_READS: Final = (
+    "reads files by itself, and its 'reader' turns a text into code. Use 'data.reader' instead"
+)
 _DOWNLOAD: Final = (
     "downloads weights from the internet. Start from a checkpoint with 'task.start_from' instead"
 )
@@ -32,8 +34,6 @@ PACKAGES: Final = ("torch.", "monai.", "torchmetrics.", "pytorch_lightning.")
 """Where `EVERYWHERE` holds; our own classes and trusted plugins answer for their parameters."""
 
 PARAMETERS: Final[dict[str, dict[str, str]]] = {
-    "monai.transforms.io.array.LoadImage": {"reader": f"{_CODE}. Use 'data.reader' instead"},
-    "monai.transforms.io.dictionary.LoadImaged": {"reader": f"{_CODE}. Use 'data.reader' instead"},
     "monai.networks.nets.milmodel.MILModel": {"backbone": _DOWNLOAD},
     "monai.networks.nets.cell_sam_wrapper.CellSamWrapper": {"checkpoint": _PICKLE},
     "monai.networks.nets.hovernet.HoVerNet": {"adapt_standard_resnet": _DOWNLOAD},
@@ -41,6 +41,8 @@ PARAMETERS: Final[dict[str, dict[str, str]]] = {
 """Class or function -> parameter -> reason."""
 
 COMPONENTS: Final[dict[str, str]] = {
+    "monai.transforms.io.array.LoadImage": _READS,
+    "monai.transforms.io.dictionary.LoadImaged": _READS,
     "monai.transforms.io.array.SaveImage": _WRITES,
     "monai.transforms.io.dictionary.SaveImaged": _WRITES,
     "monai.transforms.io.array.WriteFileMapping": _WRITES,
@@ -104,8 +106,8 @@ def refused_parameter(paths: Iterable[str], name: str, value: Any) -> str | None
     """Return why a parameter with this value is refused.
 
     Example:
-        >>> refused_parameter(["monai.transforms.io.array.LoadImage"], "reader", "os.system")
-        "turns a text into code. Use 'data.reader' instead"
+        >>> refused_parameter(["monai.data.image_reader.NumpyReader"], "allow_pickle", True)
+        'lets a data file run code (pickle)'
         >>> refused_parameter(["monai.networks.nets.resnet.resnet50"], "pretrained", False)
     """
     if value is None or value is False:

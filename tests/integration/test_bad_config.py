@@ -193,7 +193,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
                 }
             ]
         },
-        ("data.preprocess.0.params.reader", "turns a text into code", "'data.reader'"),
+        ("data.preprocess.0", "turns a text into code", "'data.reader'"),
     ),
     "a class of images that is none": (
         {"data.reader": {"name": "BioImageReader", "params": {"image_class": "os.system"}}},

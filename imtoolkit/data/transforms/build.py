@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import monai.transforms
 import numpy as np
@@ -19,9 +19,6 @@ from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError, Problem
 from imtoolkit.data.transforms.base import Sample
 
-_FILES: Final = ("LoadImage", "SaveImage", "WriteFileMapping")
-_CODE: Final = ("reader", "writer", "func", "logger_handler", "hash_func")
-"""Parameters by which a MONAI transform would look up and run code named in a string."""
 ComponentLike = Any
 """Anything with ``name`` and ``params``: a `Component` of the config."""
 
@@ -136,7 +133,6 @@ def _build_all(components: Sequence[ComponentLike], where: str) -> list[Transfor
 
 
 def _build_one(component: ComponentLike) -> Transform:
-    _refuse_code(component.name, component.params)
     found = registry.resolve("transform", component.name)
     if inspect.isfunction(found):
         return FunctionTransform(found, component.params)
@@ -146,35 +142,6 @@ def _build_one(component: ComponentLike) -> Transform:
         message = f"'{component.name}' made a {type(built).__name__}; expected a MONAI transform"
         raise ComponentError(message)
     return built
-
-
-def _refuse_code(name: str, params: Mapping[str, Any]) -> None:
-    bare = name.rpartition(".")[2]
-    if bare.startswith(_FILES):
-        message = (
-            f"transform '{name}' reads or writes files, which data.reader and predict do. Remove it"
-        )
-        raise ComponentError(message)
-    for key, value in params.items():
-        if key in _CODE and isinstance(value, str):
-            message = (
-                f"transform '{name}': parameter '{key}' would run the code that '{value}' names, "
-                "which a config may not do"
-            )
-            raise ComponentError(message)
-        for inner in _components_in(value):
-            _refuse_code(inner["name"], inner["params"])
-
-
-def _components_in(value: Any) -> Iterator[Mapping[str, Any]]:
-    if registry.is_component(value):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _components_in(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _components_in(item)
 
 
 def _refuse_array_form(name: str, found: Any) -> None:

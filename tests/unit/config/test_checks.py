@@ -13,6 +13,7 @@ from imtoolkit.config.annotations import mismatch
 from imtoolkit.config.explain import key_docs
 from imtoolkit.config.limits import CHOICES, RANGES
 
+FOLDER = {"source": {"name": "folder", "params": {"root": "data/nuclei"}}}
 Problems = Callable[..., list[str]]
 
 
@@ -72,6 +73,11 @@ Problems = Callable[..., list[str]]
         ("evaluation.splits", ["tets"], "'tets' is not known. Did you mean 'test'?"),
         ("evaluation.confidence", 95, "is a level between 0 and 1"),
         ("name", "a/b", "becomes a folder name"),
+        ("name", "..", "begin with a letter or digit"),
+        ("name", "-v", "begin with a letter or digit"),
+        ("data.sources", {"..": FOLDER}, "data.sources: '..' names a data set"),
+        ("data.sources", {"a/b": FOLDER}, "'a/b' names a data set in tables and files"),
+        ("data.sources", {".": FOLDER}, "begin with a letter or digit"),
         ("plugins", ["none.py"], "no such file"),
         ("plugins", ["a b"], "neither a .py file nor the name of a package"),
     ],
@@ -135,7 +141,12 @@ def test_a_component_is_checked_against_its_signature(
         (
             "preprocess",
             {"name": "LoadImaged", "params": {"keys": "image", "reader": "os.system"}},
-            "the parameter 'reader' is refused: it turns a text into code",
+            "is refused: it reads files by itself, and its 'reader' turns a text into code",
+        ),
+        (
+            "preprocess",
+            {"name": "LoadImaged", "params": {"keys": "image"}},
+            "data.preprocess.0.name: transform 'LoadImaged' is refused: it reads files by itself",
         ),
         (
             "preprocess",

@@ -31,6 +31,7 @@ REFUSED_COMPONENTS = {
     "monai.networks.blocks.text_embedding:TextEncoder.__init__",
     "monai.networks.nets.torchvision_fc:TorchVisionFCModel.__init__",
     "monai.networks.nets.transchex:Transchex.__init__",
+    "monai.transforms.io.array:LoadImage.__init__",
     "monai.transforms.io.array:SaveImage.__init__",
     "monai.transforms.utility.array:CuCIM.__init__",
     "monai.transforms.utility.array:RandTorchIO.__init__",
@@ -61,7 +62,6 @@ REFUSED_PARAMETERS = {
         "pretrained",
     ),
     "monai.networks.nets.senet:_load_state_dict": ("networks.nets.SEResNet50", "pretrained"),
-    "monai.transforms.io.array:LoadImage.__init__": ("transforms.LoadImage", "reader"),
 }
 """The call is reached through this parameter only, which a config cannot give."""
 
