@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -102,6 +103,40 @@ def test_a_resumed_run_remembers_the_best_in_a_folder_that_was_moved(tmp_path):
 def test_a_metric_that_nobody_logs_is_named_with_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match=r"nobody logs 'val/dcie'. Did you mean 'val/dice'"):
         fit(tmp_path, Line([0.5]), Checkpoints(tmp_path, {"val/dcie": "max"}))
+
+
+def test_the_last_state_is_kept_every_so_many_minutes_of_the_clock(tmp_path, monkeypatch):
+    minutes = iter([0, 1, 4, 5, 6, 11])  # at the start, then in each of the five batches
+    clock = SimpleNamespace(monotonic=lambda: 60.0 * now[0])
+    now, saved = [0], []
+
+    class Watch(pl.Callback):
+        def on_train_start(self, trainer, pl_module):
+            now[0] = next(minutes)
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            now[0] = next(minutes)
+
+    class Spy(AtomicCheckpointIO):
+        def save_checkpoint(self, checkpoint, path, storage_options=None):
+            saved.append((now[0], checkpoint["global_step"]))
+
+    monkeypatch.setattr("imtoolkit.callbacks.checkpoints.time", clock)
+    keep = Checkpoints(tmp_path, {}, every_minutes=5)
+    trainer = pl.Trainer(
+        max_epochs=1,
+        limit_train_batches=5,
+        accelerator="cpu",
+        callbacks=[Watch(), keep],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        plugins=[Spy()],
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(Line(), DataLoader(rows(), batch_size=1))
+    # after minute 5 the next would be due at 10; at 11 the epoch ends, and is kept as always
+    assert saved == [(5, 3), (11, 5)]
 
 
 def test_mid_epoch_states_are_taken_only_where_no_gradient_is_half_gathered(tmp_path):
