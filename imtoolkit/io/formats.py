@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from imtoolkit.core.errors import DataError, did_you_mean
 
-from .frames import Frames, frames_of
+from .frames import Frames, frames_of, joined_frames
 from .names import (
     ARRAYS,
     DICOM,
@@ -69,21 +69,11 @@ def read(
         MissingPackageError: If the format needs a package that is not installed.
     """
     request = _request(axes, channels, scene, time, z_range, reader)
-    files = [path] if isinstance(path, str | Path) else list(path)
+    files = _files(path)
     if len(files) == 1:
         return _read_one(files[0], request)
-    selection = request.selection
-    whole = replace(request, selection=replace(selection, channels=None))
-    parts = [_read_one(file, whole) for file in files]
-    joined = join_channels(parts, [str(file) for file in files])
-    if selection.channels is None:
-        return joined
-    numbers = [_number(files, channel, len(joined.pixels)) for channel in selection.channels]
-    return replace(
-        joined,
-        pixels=joined.pixels[numbers],
-        channel_names=tuple(joined.channel_names[number] for number in numbers),
-    )
+    whole = _all_channels(request)
+    return _joined(files, [_read_one(file, whole) for file in files], request.selection.channels)
 
 
 def probe(
@@ -108,7 +98,7 @@ def probe(
 
 @contextlib.contextmanager
 def open_frames(
-    path: Pathlike,
+    path: Pathlike | Sequence[Pathlike],
     *,
     axes: str | None = None,
     channels: Sequence[int | str] | None = None,
@@ -119,19 +109,33 @@ def open_frames(
 ) -> Iterator[Frames]:
     """Open an image to read its time points one by one; a still image is one `Picture`.
 
-    Arguments are those of `read`. Axes without a ``T``, as a model of single images has them, fit
-    the frames of a file that names its time axis.
+    Arguments are those of `read`, a list of files among them. Axes without a ``T``, as a model of
+    single images has them, fit the frames of a file that names its time axis.
 
     Raises:
         DataError: If the file is missing, damaged, or does not hold what was asked for.
     """
     request = _request(axes, channels, scene, time, z_range, reader)
+    files = _files(path)
+    part = request if len(files) == 1 else _all_channels(request)
+    with contextlib.ExitStack() as stack:
+        # what the caller does with a frame may fail as well, which says nothing about the file
+        parts = [stack.enter_context(_frames(file, part)) for file in files]
+        if len(parts) == 1:
+            yield parts[0]
+        else:
+            yield joined_frames(
+                parts, lambda found: _joined(files, found, request.selection.channels)
+            )
+
+
+@contextlib.contextmanager
+def _frames(path: Pathlike, request: Request) -> Iterator[Frames]:
     name = str(path)
     with guarding(name):
         pick = scene_picker(name, request.scene, strict=True)
         image = _open(path, request.selection.axes, pick, request.reader)
     try:
-        # what the caller does with a frame may fail as well, which says nothing about the file
         yield frames_of(image, request.selection)
     finally:
         image.close()
@@ -185,6 +189,29 @@ def _selection(asked: dict[str, Any]) -> Selection:
 def _read_one(path: Pathlike, request: Request) -> Picture:
     with opening(path, request, strict=True) as image:
         return take(image, request.selection)
+
+
+def _files(path: Pathlike | Sequence[Pathlike]) -> list[Pathlike]:
+    return [path] if isinstance(path, str | Path) else list(path)
+
+
+def _all_channels(request: Request) -> Request:
+    return replace(request, selection=replace(request.selection, channels=None))
+
+
+def _joined(
+    files: Sequence[Pathlike], parts: Sequence[Picture], channels: Sequence[int | str] | None
+) -> Picture:
+    """Make one image of files that hold its channels, and choose among these."""
+    joined = join_channels(parts, [str(file) for file in files])
+    if channels is None:
+        return joined
+    numbers = [_number(files, channel, len(joined.pixels)) for channel in channels]
+    return replace(
+        joined,
+        pixels=joined.pixels[numbers],
+        channel_names=tuple(joined.channel_names[number] for number in numbers),
+    )
 
 
 def _number(files: Sequence[Pathlike], channel: int | str, count: int) -> int:

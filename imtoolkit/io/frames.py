@@ -11,7 +11,7 @@ Both need the memory of one frame, whatever the length of the film.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .opened import OpenImage, guarding
+from .opened import OpenImage, broken, guarding
 from .picture import Picture
 from .select import Selection, add_time, count_times, take
 from .writer import check_protected, check_suffix, disk_message, refused, smallest, write
+
+Join = Callable[[Sequence[Picture]], Picture]
+"""Makes one image of the pictures of its channels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,34 @@ def frames_of(image: OpenImage, selection: Selection) -> Frames:
     """Return the time points of an open image."""
     selection = replace(selection, axes=add_time(image, selection.axes))
     return Frames(image, selection, count_times(image, selection))
+
+
+@dataclass(frozen=True, eq=False)
+class _JoinedFrames(Frames):
+    """The time points of an image with a file for each channel; the first tells axes and times."""
+
+    parts: Sequence[Frames]
+    join: Join
+
+    def read(self, number: int) -> Picture:
+        return self.join([part.read(number) for part in self.parts])
+
+
+def joined_frames(parts: Sequence[Frames], join: Join) -> Frames:
+    """Return the time points of an image whose channels lie in several files.
+
+    Raises:
+        DataError: If the files differ in their number of time points.
+    """
+    first = parts[0]
+    for part in parts[1:]:
+        if part.times != first.times:
+            message = (
+                f"the channels of an image must have the same time points: got {len(part)}, and "
+                f"{len(first)} in {first.image.path}"
+            )
+            raise broken(part.image.path, message)
+    return _JoinedFrames(first.image, first.selection, first.times, parts, join)
 
 
 class FrameWriter:
