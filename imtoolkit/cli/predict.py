@@ -20,7 +20,7 @@ def predict(
     run: Annotated[str, typer.Argument(help="Run: path, prefix of its id, or latest.")],
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Files, folders, patterns, tables with a column 'image', OME-Zarr."),
+        typer.Argument(help="Files, folders, patterns, tables, OME-Zarr; 'a|b' joins channels."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the predictions.")],
     checkpoint: Annotated[

@@ -57,6 +57,7 @@ class DataFacts:
         steps_per_epoch: Training batches of an epoch on one rank, before accumulation.
         class_pixels: Fraction of training pixels of each class, where targets are labels.
         fingerprint: Hash over the manifest: equal for equal data.
+        image_files: Files of an image: several where each channel has its own.
     """
 
     spatial_dims: int
@@ -69,6 +70,7 @@ class DataFacts:
     steps_per_epoch: int = 0
     class_pixels: tuple[float, ...] | None = None
     fingerprint: str = ""
+    image_files: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

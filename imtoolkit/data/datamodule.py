@@ -37,6 +37,7 @@ from imtoolkit.data.manifest import build_manifest
 from imtoolkit.data.patches import PatchDataset
 from imtoolkit.data.position import training_position
 from imtoolkit.data.preprocess import Preprocessor
+from imtoolkit.data.references import split_channels
 from imtoolkit.data.samplers import EvalSampler, Plan, TrainSampler, first_samples, group_numbers
 from imtoolkit.data.splits import write_splits
 from imtoolkit.data.summary import Summary
@@ -385,6 +386,7 @@ class ImageDataModule(pl.LightningDataModule):
             steps_per_epoch=self.steps_per_epoch(world(self)[1]),
             class_pixels=summary.class_fractions(classes),
             fingerprint=fingerprint(self._manifest),
+            image_files=max(map(len, map(split_channels, self._manifest.column("image")))),
         )
 
 

@@ -6,7 +6,8 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from imtoolkit.io.select import Selection, take
 
 PIXEL_TARGETS = (TargetKind.LABELS, TargetKind.INSTANCES, TargetKind.IMAGE)
 """Kinds of target that are files of pixels."""
+ARRAY: Final = "the array"
+"""What a message calls pixels in memory, which have no file."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ def load(
             pictures[key] = _read(reference, key, config, arrays)
         except DataError as error:
             problems += [
-                Problem(problem.message, str(row["id"]), problem.file or reference, problem.line)
+                Problem(
+                    problem.message, str(row["id"]), problem.file or _place(reference), problem.line
+                )
                 for problem in error.problems
             ]
     if problems:
@@ -70,22 +75,45 @@ def load(
 
 
 @contextlib.contextmanager
-def open_frames(reference: str, config: DataConfig, arrays: Sequence[Any] = ()) -> Iterator[Frames]:
+def open_frames(files: Sequence[Path], config: DataConfig) -> Iterator[Frames]:
     """Open an image as the config says, to read its time points one by one.
 
     A file of several time points is a film where ``data.time`` chooses none of them.
 
+    Args:
+        files: The file, or one for each channel.
+        config: Section ``data`` of the config.
+
     Raises:
         DataError: If it cannot be opened, or does not hold what the config asks for.
     """
-    selection = _selection(IMAGE, config)
-    if parse(reference).in_memory:
-        opened = _in_memory(reference, arrays, selection["axes"])
-        yield frames_of(opened, Selection(**selection, time=config.time))
-        return
     more: dict[str, Any] = {"scene": config.scene, "time": config.time, "reader": config.reader}
-    with io.open_frames(reference, **selection, **more) as frames:
+    with io.open_frames(files, **_selection(IMAGE, config), **more) as frames:
         yield frames
+
+
+def array_frames(
+    array: np.ndarray,
+    config: DataConfig,
+    *,
+    spacing: Mapping[str, float] | None = None,
+    unit: str | None = None,
+) -> Frames:
+    """Return the time points of an array, as `open_frames` those of a file.
+
+    Args:
+        array: Axes as in ``data.axes``, or as `guess_axes` takes them.
+        config: Section ``data`` of the config.
+        spacing: Pixel size of each axis, by letter.
+        unit: Unit of ``spacing``.
+
+    Raises:
+        DataError: If the axes do not fit the array.
+    """
+    selection = _selection(IMAGE, config)
+    opened = _opened(array, selection["axes"])
+    opened.spacing, opened.unit = dict(spacing or {}), unit
+    return frames_of(opened, Selection(**selection, time=config.time))
 
 
 def _selection(key: str, config: DataConfig) -> dict[str, Any]:
@@ -99,7 +127,8 @@ def _selection(key: str, config: DataConfig) -> dict[str, Any]:
 def _read(reference: str, key: str, config: DataConfig, arrays: Sequence[Any]) -> Picture:
     selection = _selection(key, config)
     if parse(reference).in_memory:
-        return take(_in_memory(reference, arrays, selection["axes"]), Selection(**selection))
+        array = np.asarray(read_inside(reference, arrays))
+        return take(_opened(array, selection["axes"]), Selection(**selection))
     scene, time = config.scene, config.time
     if key != IMAGE and (scene is not None or time is not None):
         # labels of one scene or time point usually lie in a file of their own, which has no others
@@ -111,22 +140,25 @@ def _read(reference: str, key: str, config: DataConfig, arrays: Sequence[Any]) -
     return io.read(files, **selection, scene=scene, time=time, reader=reader)
 
 
-def _in_memory(reference: str, arrays: Sequence[Any], axes: str | None) -> OpenImage:
-    array = np.asarray(read_inside(reference, arrays))
-    axes = axes or guess_axes(reference, array.shape)
+def _opened(array: np.ndarray, axes: str | None) -> OpenImage:
+    axes = axes or guess_axes(ARRAY, array.shape)
     if len(axes) != array.ndim:
         message = (
-            f"'{reference}' has the shape {array.shape}, which data.axes '{axes}' does not fit: "
+            f"has the shape {array.shape}, which data.axes '{axes}' does not fit: "
             "give one letter for each axis, such as 'YX', or 'TYX' for a time-lapse"
         )
-        raise DataError(message)
+        raise DataError(Problem(message, file=ARRAY))
     return OpenImage(
-        path=reference,
+        path=ARRAY,
         axes=axes,
         shape=array.shape,
         dtype=array.dtype,
         load=lambda index: array[index],
     )
+
+
+def _place(reference: str) -> str:
+    return ARRAY if parse(reference).in_memory else reference
 
 
 def _target_axes(config: DataConfig) -> str | None:

@@ -1,4 +1,9 @@
-"""What ``predict`` is given, as single images: files, folders, patterns, tables, OME-Zarr."""
+"""What ``predict`` is given, as single images: files, folders, patterns, tables, OME-Zarr.
+
+An image may have a file for each channel. Files are joined to images by nnU-Net's numbers
+(``case_0000.nii.gz``, ``case_0001.nii.gz``) where the model was trained on such images, by the
+columns of a table, or by the user, as ``a.tif|b.tif``.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imtoolkit import io
-from imtoolkit.core.errors import DataError, Problem, did_you_mean
+from imtoolkit.config.sections import DataConfig
+from imtoolkit.core.errors import DataError, Problem, did_you_mean, listed
+from imtoolkit.core.facts import DataFacts
+from imtoolkit.data.references import CHANNELS
+from imtoolkit.data.sources.csv import read_csv, texts_of
+from imtoolkit.data.sources.nnunet import CHANNEL_NUMBER
 
 TABLES = (".csv", ".tsv")
 
@@ -18,17 +28,52 @@ class Input:
     """One image to predict.
 
     Attributes:
-        path: The file; for OME-Zarr and DICOM a folder.
+        paths: The file, or one for each channel; for OME-Zarr and DICOM a folder.
         folder: Sub-folder of the output that its prediction goes to.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     folder: Path = Path()
 
+    @property
+    def path(self) -> Path:
+        """The file, or that of the first channel."""
+        return self.paths[0]
+
     def target(self, output: Path, suffix: str | None) -> Path:
-        """Return where its prediction goes: same stem, without compound suffixes."""
+        """Return where its prediction goes: same stem, without compound suffixes.
+
+        The prediction of ``case_0000.nii.gz`` and ``case_0001.nii.gz`` is ``case.nii.gz``.
+        """
         stem, own = io.strip_suffix(self.path)
-        return output / self.folder / f"{Path(stem).name}{suffix or writable(own)}"
+        cases = {_case(path)[0] for path in self.paths}
+        if len(self.paths) > 1 and len(cases) == 1:
+            stem = cases.pop()
+        return output / self.folder / f"{stem}{suffix or writable(own)}"
+
+
+@dataclass(frozen=True)
+class FileLayout:
+    """How the images that a model was trained on lie in files.
+
+    Attributes:
+        files: Files of an image: several where each channel has its own.
+        columns: For each table of the run, the columns that hold these files.
+    """
+
+    files: int = 1
+    columns: tuple[tuple[str, ...], ...] = ()
+
+    @classmethod
+    def of(cls, config: DataConfig, facts: DataFacts) -> FileLayout:
+        """Return the layout of a run's images."""
+        given = [
+            entry.source.params.get("image", "image")
+            for entry in config.sources.values()
+            if entry.source.name == "csv"
+        ]
+        columns = [(one,) if isinstance(one, str) else tuple(one) for one in given]
+        return cls(facts.image_files, tuple(dict.fromkeys(columns)))
 
 
 def writable(suffix: str) -> str:
@@ -46,23 +91,76 @@ def writable(suffix: str) -> str:
     return lower if lower in FORMATS else ".ome.tif"
 
 
-def find_inputs(given: Sequence[str | Path]) -> list[Input]:
+def find_inputs(given: Sequence[str | Path], layout: FileLayout | None = None) -> list[Input]:
     """Turn what the user gave into single images, in order, each once.
+
+    Args:
+        given: Files, ``a.tif|b.tif`` for the channels of one image, folders, patterns, tables.
+        layout: How the images of the model lie in files; left out, one file is one image.
 
     Raises:
         DataError: If something does not exist, or holds no images; all such are listed.
     """
-    found: dict[Path, Input] = {}
+    layout = layout or FileLayout()
+    found: dict[tuple[Path, ...], Input] = {}
     problems: list[Problem] = []
     for item in given:
         try:
-            for one in _expand(str(item)):
-                found.setdefault(one.path.absolute(), one)
+            for one in _expand(str(item), layout):
+                found.setdefault(tuple(path.absolute() for path in one.paths), one)
         except DataError as error:
             problems += error.problems
-    if problems:
-        raise DataError(problems)
-    return list(found.values())
+    images, missing = _join_channels(found.values(), layout.files)
+    if problems or missing:
+        raise DataError([*problems, *missing])
+    return images
+
+
+def _join_channels(found: Iterable[Input], files: int) -> tuple[list[Input], list[Problem]]:
+    """Join files that are numbered by channel to images; the others stay as they are.
+
+    The other channels of a file are taken from its folder, whether they were given or not.
+    """
+    images: dict[tuple[Path, ...], Input] = {}
+    problems: list[Problem] = []
+    for one in found:
+        case, number = _case(one.path)
+        names = [f"{case}_{at:04d}{io.strip_suffix(one.path)[1]}" for at in range(files)]
+        parts = tuple(one.path.with_name(name) for name in names)
+        if files == 1 or len(one.paths) > 1 or number is None:
+            images.setdefault(tuple(path.absolute() for path in one.paths), one)
+        elif number < files:
+            images.setdefault(tuple(path.absolute() for path in parts), Input(parts, one.folder))
+        elif parts[0].exists():
+            message = f"is channel {number} of '{case}'; the model knows 0 to {files - 1}"
+            problems.append(Problem(f"{message}: move it elsewhere", file=str(one.path)))
+        else:
+            images.setdefault((one.path.absolute(),), one)
+    missing = [
+        Problem(f"no such file: channel {at} of '{_case(one.path)[0]}'", file=str(path))
+        for one in images.values()
+        for at, path in enumerate(one.paths)
+        if not path.exists()
+    ]
+    if missing:
+        remedy = (
+            f"The model was trained on images of {files} files, one for each channel. Put the "
+            "missing ones beside the others, or join files of other names with '|': 'a.tif|b.tif'"
+        )
+        problems += [*missing, Problem(remedy)]
+    return list(images.values()), problems
+
+
+def _case(path: Path) -> tuple[str, int | None]:
+    """Return the name of an image and the number of the channel that a file holds, if it has one.
+
+    Example:
+        >>> _case(Path("brain_07_0001.nii.gz")), _case(Path("cells.tif"))
+        (('brain_07', 1), ('cells', None))
+    """
+    stem, _ = io.strip_suffix(path)
+    part = CHANNEL_NUMBER.fullmatch(stem)
+    return (part[1], int(part[2])) if part else (stem, None)
 
 
 def check_output(output: Path, suffix: str | None) -> None:
@@ -89,7 +187,7 @@ def check_targets(inputs: Iterable[Input], output: Path, suffix: str | None) -> 
     Raises:
         DataError: With all such.
     """
-    sources = {one.path.resolve() for one in inputs}
+    sources = {path.resolve() for one in inputs for path in one.paths}
     taken: dict[Path, Path] = {}
     problems = []
     for one in inputs:
@@ -106,19 +204,30 @@ def check_targets(inputs: Iterable[Input], output: Path, suffix: str | None) -> 
         raise DataError(problems)
 
 
-def _expand(item: str) -> Iterator[Input]:
+def _expand(item: str, layout: FileLayout) -> Iterator[Input]:
     path = Path(item).expanduser()
     if path.is_dir() and not io.is_image(path):
         yield from _in_folder(path)
     elif path.suffix.lower() in TABLES and path.is_file():
-        yield from _in_table(path)
+        yield from _in_table(path, layout)
     elif path.exists():
-        yield Input(path)
+        yield Input((path,))
+    elif CHANNELS in item:
+        yield _several(item)
     elif glob.has_magic(item):
         yield from _matching(item)
     else:
         message = "no such file or folder"
         raise DataError(Problem(message, file=item))
+
+
+def _several(item: str) -> Input:
+    paths = tuple(Path(part).expanduser() for part in item.split(CHANNELS))
+    missing = [Problem("no such file", file=str(path)) for path in paths if not path.exists()]
+    if missing:
+        remedy = f"'{CHANNELS}' joins the files that hold the channels of one image: '{item}'"
+        raise DataError([*missing, Problem(remedy)])
+    return Input(paths)
 
 
 def _in_folder(folder: Path) -> Iterator[Input]:
@@ -127,7 +236,7 @@ def _in_folder(folder: Path) -> Iterator[Input]:
         message = "this folder holds no images that can be read"
         raise DataError(Problem(message, file=str(folder)))
     for path in images:
-        yield Input(path, path.parent.relative_to(folder))
+        yield Input((path,), path.parent.relative_to(folder))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -150,24 +259,31 @@ def _matching(pattern: str) -> Iterator[Input]:
         message = "this pattern matches no image"
         raise DataError(Problem(message, file=pattern))
     for path in images:
-        yield Input(path, path.parent.relative_to(root))
+        yield Input((path,), path.parent.relative_to(root))
 
 
-def _in_table(table: Path) -> Iterator[Input]:
-    import pandas as pd
-
-    frame = pd.read_csv(table, sep="\t" if table.suffix.lower() == ".tsv" else ",")
-    if "image" not in frame:
-        message = f"this table has no column 'image', but {', '.join(map(str, frame.columns))}"
+def _in_table(table: Path, layout: FileLayout) -> Iterator[Input]:
+    candidates = (*layout.columns, ("image",))
+    header = read_csv(table, ()).column_names
+    columns = next((names for names in candidates if set(names) <= set(header)), None)
+    if columns is None:
+        wanted = " nor ".join(listed(names) for names in dict.fromkeys(candidates))
+        message = f"this table has no column {wanted}, but {', '.join(header)}"
         raise DataError(Problem(message, file=str(table)))
-    missing = []
-    for line, name in enumerate(frame["image"].astype(str), start=2):
-        path = table.parent / Path(name).expanduser()
-        if not path.exists():
-            missing.append(Problem(f"no such image: {name}", file=str(table), line=line))
-            continue
-        inside = Path(name).parent
-        safe = not inside.is_absolute() and ".." not in inside.parts
-        yield Input(path, inside if safe else Path())
+    cells = read_csv(table, columns)
+    missing: list[Problem] = []
+    for line, row in enumerate(zip(*(texts_of(cells, name) for name in columns), strict=True), 2):
+        names = [name.strip() for cell in row for name in (cell or "").split(CHANNELS)]
+        paths = tuple(table.parent / Path(name).expanduser() for name in names)
+        absent = [
+            Problem(f"no such image: {name}" if name else "no image", file=str(table), line=line)
+            for name, path in zip(names, paths, strict=True)
+            if not (name and path.exists())
+        ]
+        missing += absent
+        if not absent:
+            inside = Path(names[0]).parent
+            safe = not inside.is_absolute() and ".." not in inside.parts
+            yield Input(paths, inside if safe else Path())
     if missing:
         raise DataError(missing)

@@ -25,16 +25,22 @@ from imtoolkit.config.settings import runs_root
 from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.core.facts import TargetKind, TargetSpec
 from imtoolkit.data.checks import check_sample
-from imtoolkit.data.loading import open_frames
+from imtoolkit.data.loading import ARRAY, array_frames, open_frames
 from imtoolkit.data.preprocess import Preprocessor, Undo
-from imtoolkit.data.references import INSIDE, MEMORY
+from imtoolkit.data.transforms.grid import SpacingUnknownError
 from imtoolkit.io.frames import Frames
 from imtoolkit.io.picture import Picture
 from imtoolkit.io.writer import check_suffix
 from imtoolkit.runs import Run, find_run
 from imtoolkit.trainer import build
 from imtoolkit.trainer.evaluate import load_state
-from imtoolkit.trainer.inputs import Input, check_output, check_targets, find_inputs
+from imtoolkit.trainer.inputs import (
+    FileLayout,
+    Input,
+    check_output,
+    check_targets,
+    find_inputs,
+)
 from imtoolkit.trainer.machine import choose_machine
 
 log = logging.getLogger(__name__)
@@ -84,27 +90,55 @@ class Predictor:
         self.task.to(self.device).eval()
         self.preprocessor = Preprocessor(self.config.data, tuple(self.config.plugins))
 
-    def array(self, image: Any) -> Array:
+    def array(self, image: Any, *, spacing: Sequence[float] | None = None) -> Array:
         """Predict an array.
 
         Args:
             image: Axes as in ``data.axes`` of the run, or ``([C,] [Z,] Y, X)`` as `imtoolkit.read`
                 has them; a time-lapse with a ``T`` in the axes.
+            spacing: Pixel size ``[Z,] Y, X`` in the unit of the run's images; needed where
+                ``data.preprocess`` resamples by it.
 
         Returns:
             What the task makes of it, for a segmentation labels ``([Z,] Y, X)``; for a time-lapse
             ``(T, ...)``.
+
+        Raises:
+            DataError: If the array does not fit the model, or its pixel size is needed.
         """
         array = (
             image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
         )
         data = replace(self.config.data, axes=self._axes_of(array))
-        with open_frames(f"{MEMORY}{INSIDE}0", data, [array]) as frames:
-            found = []
+        sizes = None if spacing is None else self._sizes_of(spacing)
+        frames = array_frames(array, data, spacing=sizes, unit=self.run.facts.spacing_unit)
+        found = []
+        try:
             for number in range(len(frames)):
                 with _naming(frames, number):
                     found.append(self._labels(*self._raw(frames.read(number))))
+        except SpacingUnknownError as error:
+            raise DataError(Problem(self._spacing_remedy(), file=ARRAY)) from error
         return found[0] if frames.times is None else np.stack(found)
+
+    def _sizes_of(self, spacing: Sequence[float]) -> dict[str, float]:
+        axes = "ZYX"[-self.run.facts.spatial_dims :]
+        sizes = np.asarray(spacing, dtype=float)
+        if sizes.shape != (len(axes),) or not (np.isfinite(sizes) & (sizes > 0)).all():
+            letters = ", ".join(axes)
+            message = f"got spacing={spacing!r}; expected a positive size for each of {letters}"
+            raise DataError(Problem(message, file=ARRAY))
+        return dict(zip(axes, sizes.tolist(), strict=True))
+
+    def _spacing_remedy(self) -> str:
+        facts = self.run.facts
+        usual = facts.spacing or (1.0,) * facts.spatial_dims
+        sizes = ", ".join(f"{size:.4g}" for size in usual)
+        return (
+            "has no pixel size, which resample_spacing in data.preprocess of the run needs. Give "
+            f"it for {', '.join('ZYX'[-facts.spatial_dims :])} in {facts.spacing_unit or 'the'}"
+            f"{'s' if facts.spacing_unit else ' unit of the run'}, such as spacing=({sizes})"
+        )
 
     def _axes_of(self, array: Array) -> str | None:
         """Return the axes of an array: those of the config, or channels first where these fit."""
@@ -118,16 +152,25 @@ class Predictor:
             return f"C{spatial}"
         return axes
 
-    def file(self, path: Path, target: Path, *, protect: Sequence[Path] = ()) -> list[Path]:
+    def file(
+        self, path: Path | Sequence[Path], target: Path, *, protect: Sequence[Path] = ()
+    ) -> list[Path]:
         """Predict a file and write the result, with pixel size and affine of the input.
 
         A time-lapse is read, predicted and kept frame by frame, and written with its time axis.
+
+        Args:
+            path: The file, or one for each channel of the image.
+            target: The file to write.
+            protect: Files that are never overwritten.
 
         Returns:
             The files that were written: the prediction and, where the config asks for them, the
             probabilities beside it.
         """
-        with open_frames(str(path), self.config.data) as frames, contextlib.ExitStack() as stack:
+        files = [path] if isinstance(path, (str, Path)) else list(path)
+        protect = [*files, *protect]
+        with open_frames(files, self.config.data) as frames, contextlib.ExitStack() as stack:
             if frames.times is None:
                 found = self._outputs(frames.read(0), target)
                 return [
@@ -198,6 +241,7 @@ def predict(
     axes: str | None = None,
     time: int | None = None,
     scene: int | str | None = None,
+    spacing: Sequence[float] | None = None,
     suffix: str | None = None,
     track: Track = iter,
 ) -> Any:
@@ -208,7 +252,9 @@ def predict(
     Args:
         run: The run, its path, a prefix of its id, or ``latest``.
         inputs: An array or tensor with the axes of the run's images; or files, folders, patterns,
-            tables with a column ``image``, OME-Zarr, one or a list of them.
+            tables with a column ``image``, OME-Zarr, one or a list of them. An image with a file
+            for each channel is ``"a.tif|b.tif"``; files numbered as nnU-Net has them
+            (``case_0000.nii.gz``) and the columns of the run's tables are joined to images.
         output: Folder for the predictions of files; they keep their sub-folder and name.
         checkpoint: ``best``, ``last`` or ``best-<metric>``; left out, as the config says.
         accelerator: ``auto``, ``cpu``, ``gpu``, ...; left out, as the config says.
@@ -216,6 +262,7 @@ def predict(
             run, with the time axis that a file names.
         time: The only time point to predict; left out, as in the config of the run, or all.
         scene: Scene of the files, by number or name; left out, as in the config of the run.
+        spacing: Pixel size ``[Z,] Y, X`` of arrays, see `Predictor.array`; files tell theirs.
         suffix: ``.ome.tif``, ``.nii.gz``, ``.npy`` or ``.png``; left out, as the input has it.
         track: Wraps the list of images, to show progress.
 
@@ -236,13 +283,17 @@ def predict(
     if _is_array(inputs) or (isinstance(inputs, (list, tuple)) and inputs and _is_array(inputs[0])):
         predictor = Predictor(run, **options)
         if _is_array(inputs):
-            return predictor.array(inputs)
-        return [predictor.array(item) for item in inputs]
+            return predictor.array(inputs, spacing=spacing)
+        return [predictor.array(item, spacing=spacing) for item in inputs]
+    if spacing is not None:
+        message = "spacing= is the pixel size of arrays; files tell theirs: leave it out"
+        raise DataError(message)
     if output is None:
         message = "files are predicted into a folder: give output='folder'"
         raise DataError(message)
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-    found = find_inputs(given)
+    run = find_run(run, runs_root())
+    found = find_inputs(given, FileLayout.of(load_run_config(run.path).data, run.facts))
     predictor = Predictor(run, **options)
     suffix = suffix or predictor.config.inference.format
     found = _limited(found, predictor.config.trainer.limit_predict_batches)
@@ -266,12 +317,12 @@ def _limited(found: list[Input], limit: float | None) -> list[Input]:
 def _predict_files(
     predictor: Predictor, found: list[Input], output: Path, suffix: str | None, track: Track
 ) -> list[Path]:
-    protect = [one.path for one in found]
+    protect = [path for one in found for path in one.paths]
     written: list[Path] = []
     problems: list[Problem] = []
     for one in track(found):
         try:
-            written += predictor.file(one.path, one.target(output, suffix), protect=protect)
+            written += predictor.file(one.paths, one.target(output, suffix), protect=protect)
         except DataError as error:
             problems += [
                 replace(problem, file=problem.file or str(one.path), where="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -17,7 +17,8 @@ from imtoolkit.data.sources.listing import describe, find
 from imtoolkit.data.table import Manifest
 from imtoolkit.io.names import strip_suffix
 
-_CHANNEL = re.compile(r"(.+)_(\d{4})")
+CHANNEL_NUMBER: Final = re.compile(r"(.+)_(\d{4})")
+"""The stem of a file that holds one channel: name of the case, number of the channel."""
 
 
 class NnunetSource(Source):
@@ -108,7 +109,7 @@ class NnunetSource(Source):
         if not files and folder == "imagesTr":
             message = f"no images in imagesTr. {describe(self.root / folder)}"
             raise DataError(message)
-        parts = [_CHANNEL.fullmatch(name) for name, _ in files]
+        parts = [CHANNEL_NUMBER.fullmatch(name) for name, _ in files]
         if not all(parts):
             return {name: [path] for name, path in files}
         cases: dict[str, dict[int, str]] = defaultdict(dict)

@@ -91,6 +91,10 @@ class PadZ(_GridTransform):
         return self.pad.inverse(array) if array.ndim == 4 else array
 
 
+class SpacingUnknownError(DataError):
+    """A step needs the pixel size, which the image does not tell."""
+
+
 class ResampleSpacing(_GridTransform):
     """Resample to a common pixel size; labels take the nearest value, images are interpolated.
 
@@ -122,7 +126,7 @@ class ResampleSpacing(_GridTransform):
                 "resample_spacing needs the pixel size, which the image file does not tell. Write "
                 "it into the files, or leave resample_spacing out"
             )
-            raise DataError(message)
+            raise SpacingUnknownError(message)
         return super().__call__(data)
 
     def change(self, array: MetaTensor) -> MetaTensor:

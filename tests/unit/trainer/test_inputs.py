@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from imtoolkit.core.errors import DataError
-from imtoolkit.trainer.inputs import Input, check_targets, find_inputs
+from imtoolkit.trainer.inputs import FileLayout, Input, check_targets, find_inputs
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_pattern_keeps_the_sub_folders_below_its_fixed_part(folder):
     ],
 )
 def test_compound_suffixes_are_taken_off_whole(name, suffix, expected):
-    assert Input(Path(name), Path("s")).target(Path("out"), suffix) == Path("out/s") / expected
+    assert Input((Path(name),), Path("s")).target(Path("out"), suffix) == Path("out/s") / expected
 
 
 def test_everything_that_is_missing_or_empty_is_listed(folder, tmp_path):
@@ -90,6 +90,79 @@ def test_an_output_on_an_input_or_on_another_output_is_refused(folder, tmp_path)
     with pytest.raises(DataError) as caught:
         check_targets(found, folder, None)
     assert len(caught.value.problems) == 3  # d.ome.zarr would become d.ome.tif
-    twice = [Input(folder / "a.tif"), Input(folder / "sub" / "a.tif")]
+    twice = [Input((folder / "a.tif",)), Input((folder / "sub" / "a.tif",))]
     with pytest.raises(DataError, match="would fall on"):
         check_targets(twice, tmp_path / "out", None)
+
+
+TWO = FileLayout(files=2, columns=(("red", "green"),))
+
+
+def numbered(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def test_numbered_files_are_the_channels_of_one_image(tmp_path):
+    names = [f"{case}_000{n}.nii.gz" for case in ("b", "a_0001") for n in (1, 0)]
+    folder = numbered(tmp_path / "in" / "sub", *names, "whole.nii.gz", "img_2023.nii.gz")
+    found = find_inputs([folder.parent], TWO)
+    assert [
+        ([path.name for path in one.paths], one.target(Path("out"), None)) for one in found
+    ] == [
+        (["a_0001_0000.nii.gz", "a_0001_0001.nii.gz"], Path("out/sub/a_0001.nii.gz")),
+        (["b_0000.nii.gz", "b_0001.nii.gz"], Path("out/sub/b.nii.gz")),
+        (["img_2023.nii.gz"], Path("out/sub/img_2023.nii.gz")),
+        (["whole.nii.gz"], Path("out/sub/whole.nii.gz")),
+    ]
+    assert find_inputs([folder / "b_0001.nii.gz", folder / "b_0000.nii.gz"], TWO) == [
+        Input((folder / "b_0000.nii.gz", folder / "b_0001.nii.gz"))
+    ]
+    assert len(find_inputs([folder.parent])) == 6  # a model of one file an image
+
+
+def test_all_missing_channels_are_told_at_once(tmp_path):
+    folder = numbered(tmp_path, "a_0000.tif", "b_0001.tif", *(f"c_000{n}.tif" for n in range(3)))
+    with pytest.raises(DataError) as caught:
+        find_inputs([folder, tmp_path / "gone.tif"], TWO)
+    told = str(caught.value)
+    assert "a_0001.tif: no such file: channel 1 of 'a'" in told
+    assert "b_0000.tif: no such file: channel 0 of 'b'" in told
+    assert "c_0002.tif: is channel 2 of 'c'; the model knows 0 to 1" in told
+    assert "gone.tif" in told
+    assert told.count("'a.tif|b.tif'") == 1
+
+
+def test_the_user_joins_files_of_any_name(tmp_path):
+    folder = numbered(tmp_path, "red.tif", "green.tif", "odd|name.tif")
+    (one,) = find_inputs([f"{folder / 'red.tif'}|{folder / 'green.tif'}"])
+    assert one.paths == (folder / "red.tif", folder / "green.tif")
+    assert one.target(Path("out"), None) == Path("out/red.tif")
+    assert find_inputs([folder / "odd|name.tif"])[0].paths == (folder / "odd|name.tif",)
+    with pytest.raises(DataError) as caught:
+        find_inputs([f"{folder / 'red.tif'}|{folder / 'x.tif'}|{folder / 'y.tif'}"])
+    assert [Path(problem.file).name for problem in caught.value.problems] == ["x.tif", "y.tif", ""]
+
+
+def test_a_table_joins_the_columns_of_the_run_or_the_files_of_a_cell(tmp_path):
+    folder = numbered(tmp_path, "r.tif", "g.tif")
+    (folder / "columns.csv").write_text("red;green;note\nr.tif;g.tif;x\n")
+    (folder / "cells.csv").write_text("image,note\nr.tif|g.tif,x\n")
+    expected = [Input((folder / "r.tif", folder / "g.tif"))]
+    assert find_inputs([folder / "columns.csv"], TWO) == expected
+    assert find_inputs([folder / "cells.csv"], TWO) == expected
+    (folder / "bad.csv").write_text("red,green\nr.tif,\nx.tif,y.tif\nr.tif,g.tif\n")
+    with pytest.raises(DataError) as caught:
+        find_inputs([folder / "bad.csv"], TWO)
+    assert [problem.line for problem in caught.value.problems] == [2, 3, 3]
+
+
+def test_no_file_of_an_image_is_overwritten(tmp_path):
+    folder = numbered(tmp_path, "a.tif", "b.tif")
+    numbered(folder / "sub", "b.tif")
+    given = [f"{folder / 'a.tif'}|{folder / 'b.tif'}", folder / "sub" / "b.tif"]
+    with pytest.raises(DataError) as caught:
+        check_targets(find_inputs(given), folder, None)
+    assert len(caught.value.problems) == 2
