@@ -152,6 +152,8 @@ def run_files(run: Run) -> dict[str, Path]:
         found["model"] = run.checkpoint(best)
     if run.pictures:
         found["pictures"] = run.pictures[-1].parent
+    for profile in sorted(run.path.glob("fit-profile*.txt")):
+        found["profile"] = profile
     for picture in sorted(run.path.glob("evaluation/*/examples.png")):
         found[f"examples ({picture.parent.name})"] = picture
     return found

@@ -302,7 +302,8 @@ def test_debug_modes_run(images, tmp_path, mode, capfd):
     raw["data"]["source"]["params"]["root"] = str(images)
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(raw))
     words = ["train", str(tmp_path / "c.yaml"), "--folder", str(tmp_path / "run"), "--debug", mode]
-    assert main(words) == 0, capfd.readouterr().err
+    code, (told, complaints) = main(words), capfd.readouterr()
+    assert code == 0, complaints
     run = Run(tmp_path / "run")
     assert run.status.state is State.FINISHED
     if mode == "overfit":
@@ -313,7 +314,9 @@ def test_debug_modes_run(images, tmp_path, mode, capfd):
     if mode == "fast":
         assert run.checkpoints == []
     if mode == "profile":
-        assert list(run.path.glob("*profile*"))
+        (profile,) = run.path.glob("*profile*")
+        assert "run_training_batch" in profile.read_text(encoding="utf-8")
+        assert f"wrote  profile: {profile}" in told
 
 
 def test_barebones_trains_and_keeps_nothing(images, tmp_path):
