@@ -180,17 +180,8 @@ class ImageDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ImageLoader:
         """Return batches of random patches, see `TrainSampler` and `PatchDataset`."""
-        images = self.images("train")
-        dataset = PatchDataset(
-            images,
-            Labelling(images.data, self.target),
-            self.config.patch,
-            self.config.augment,
-            seed=self.seed,
-            plugins=self.plugins,
-        )
-        sampler = self._train_sampler(*world(self))
-        return self._loader(dataset, batch_sampler=sampler)
+        patches = self._patches(self.images("train"))  # prepares, which the sampler relies on
+        return self._loader(patches, batch_sampler=self._train_sampler(*world(self)))
 
     def val_dataloader(self) -> ImageLoader | list[Any]:
         """Return the whole validation images; those of the few batches that a trainer overfits."""
@@ -241,18 +232,10 @@ class ImageDataModule(pl.LightningDataModule):
         Patches for training come from as many images as there are.
         """
         images = self.images(split)
-        labelling = Labelling(images.data, self.target)
         if split != "train":
-            whole = WholeImages(images, labelling)
+            whole = WholeImages(images, Labelling(images.data, self.target))
             return [collate([whole[index]]) for index in range(min(count, len(whole)))]
-        patches = PatchDataset(
-            images,
-            labelling,
-            self.config.patch,
-            self.config.augment,
-            seed=self.seed,
-            plugins=self.plugins,
-        )
+        patches = self._patches(images)
         sampler, each = self._train_sampler(0, 1), self.config.patch.per_image
         first = (visit for visit in sampler.visits(0) if visit.patch % each == 0)
         more = (visit for visit in sampler.visits(0) if visit.patch % each)  # where images are few
@@ -272,9 +255,8 @@ class ImageDataModule(pl.LightningDataModule):
         def key(row: dict[str, Any]) -> str:
             return item_key(store.folder.name, row, self.target, manifest.arrays)
 
-        with ThreadPoolExecutor(
-            min(8, 2 * usable_cores())
-        ) as pool:  # waits for the disk, not the CPU
+        # more threads than cores: they wait for the disk
+        with ThreadPoolExecutor(min(8, 2 * usable_cores())) as pool:
             keys = pack_keys(list(pool.map(key, manifest.rows())))
         return CachedDataset(
             manifest, self.preprocessor, self.target, kind=kind, store=store, keys=keys
@@ -288,6 +270,16 @@ class ImageDataModule(pl.LightningDataModule):
         if self._lease is not None:
             self._lease.release()
             self._lease = None
+
+    def _patches(self, images: CachedDataset) -> PatchDataset:
+        return PatchDataset(
+            images,
+            Labelling(images.data, self.target),
+            self.config.patch,
+            self.config.augment,
+            seed=self.seed,
+            plugins=self.plugins,
+        )
 
     def _train_sampler(self, rank: int, ranks: int) -> TrainSampler:
         loader, manifest = self.config.loader, self._images["train"].data
