@@ -45,8 +45,13 @@ def test_an_interrupt_does_not_end_a_worker(method: str) -> None:
 
 
 def test_without_workers_an_interrupt_reaches_the_caller() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        next(iter(ImageLoader(Interrupted())))
+    # a test process that runs in the background begins with SIGINT ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(iter(ImageLoader(Interrupted())))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_error_of_a_worker_comes_without_its_traceback() -> None:
