@@ -42,7 +42,7 @@ class Scores:
     path: Path | None = None
 
     def table(self) -> list[tuple[str, float | None, float | None, float | None, int]]:
-        """Return rows ``(metric, mean, low, high, images)``; an only class is not repeated."""
+        """Return rows ``(metric, mean, low, high, images)``, without the mean of an only class."""
         metrics = self.summary["metrics"]
         return [
             (name, *(metrics[name][key] for key in ("mean", "low", "high", "images")))
