@@ -27,7 +27,7 @@ SINGULAR: Final[dict[str, dict[str, tuple[str, str]]]] = {
 
 COMPONENT_LISTS: Final = {
     "": ("callbacks", "loggers"),
-    "data": ("preprocess", "augment"),
+    "data": ("preprocess", "augment", "degrade"),
     "task": ("metrics",),
 }
 """Section -> keys that hold a list of components; "" is the top of the config."""

@@ -23,6 +23,13 @@ SPACING: Final = "spacing"
 """Float32 tensor ``(B, dims)``: pixel size ``[Z,] Y, X``; NaN where a file does not tell."""
 AFFINE: Final = "affine"
 """Float64 tensor ``(B, 4, 4)``, voxel to world, for NIfTI and DICOM. Absent otherwise."""
+TABULAR: Final = "tabular"
+"""Float32 tensor ``(B, F)``: encoded, standardised columns of ``data.tabular``, where there are."""
+DRAW: Final = "draw"
+"""Int64 tensor ``(B,)``: seeds what is drawn for a training patch on the device; a function of (seed,
+epoch, sample, patch). Training only."""
+MISSING_CLASS: Final = -100
+"""Class of an image whose label is not known; unknown numbers and multi-label entries are NaN."""
 PREDICTION: Final = "prediction"
 """In what a step of validation or test returns: a list, for each image what was predicted."""
 MAIN_KEYS: Final = (IMAGE, TARGET, WEIGHT, ID, DATASET, SPACING, AFFINE)

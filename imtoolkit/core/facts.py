@@ -22,10 +22,29 @@ class TargetKind(StrEnum):
     """Another image of the same spatial shape."""
     CLASS = "class"
     """A class name or number for the whole image, from a column of the table."""
+    CLASSES = "classes"
+    """Any number of class names for the whole image (multi-label), from a column of the table."""
     NUMBER = "number"
-    """A number for the whole image, from a column of the table."""
+    """A number for the whole image, or several, from columns of the table."""
     NONE = "none"
     """Nothing: prediction, or self-supervised training."""
+
+
+@dataclass(frozen=True)
+class ColumnTarget:
+    """A target from the table beside the main one, as several heads need.
+
+    Attributes:
+        key: Key in samples and batches: the name of the head.
+        kind: ``CLASS``, ``CLASSES`` or ``NUMBER``.
+        columns: Columns of the table that hold it: one, or several for several numbers.
+        classes: Names of the classes, where the kind has classes.
+    """
+
+    key: str
+    kind: TargetKind
+    columns: tuple[str, ...]
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,12 +52,20 @@ class TargetSpec:
     """What a task wants of the targets.
 
     Attributes:
-        kind: See `TargetKind`.
+        kind: What stands under the key ``target``, see `TargetKind`.
         classes: Names of the classes, background first, where the kind has classes.
+        columns: Columns that hold the main target, where it comes from the table and not from its
+            column ``target``.
+        more: Further targets from the table, each under a key of its own.
+        optional: Whether samples without a target (or without some) are taken: they are masked in
+            the losses, counted, and told.
     """
 
     kind: TargetKind
     classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    more: tuple[ColumnTarget, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +85,14 @@ class DataFacts:
         class_pixels: Fraction of training pixels of each class, where targets are labels.
         fingerprint: Hash over the manifest: equal for equal data.
         image_files: Files of an image: several where each channel has its own.
+        tabular: Names of the encoded features of ``data.tabular``, such as ``("age", "sex=f")``.
+        tabular_mean: Mean of each feature over the training samples.
+        tabular_std: Standard deviation of each feature over the training samples.
+        class_samples: Training samples of each class by target key, such as
+            ``{"target": (120, 35)}``, for targets of kind ``CLASS`` and ``CLASSES``.
+        number_mean: Mean of each number over the training samples by target key.
+        number_std: Standard deviation of each number over the training samples by target key.
+        missing: Training samples without a label by target key, where there are some.
     """
 
     spatial_dims: int
@@ -71,6 +106,13 @@ class DataFacts:
     class_pixels: tuple[float, ...] | None = None
     fingerprint: str = ""
     image_files: int = 1
+    tabular: tuple[str, ...] = ()
+    tabular_mean: tuple[float, ...] = ()
+    tabular_std: tuple[float, ...] = ()
+    class_samples: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    number_mean: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    number_std: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
@@ -85,4 +127,6 @@ class DataFacts:
 
 
 def _as_tuple(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_tuple(item) for key, item in value.items()}
     return tuple(value) if isinstance(value, list) else value

@@ -7,8 +7,9 @@ pyrallis reads them at run time and understands ``Optional``, ``Union`` and plai
 from dataclasses import dataclass, field
 from typing import Optional
 
-from .components import Component, LossTerm, SchedulerConfig
+from .components import Component, LossTerm, OptimizerConfig, SchedulerConfig, WeightGroup
 from .data import (
+    AugmentOn,
     CacheConfig,
     CacheKind,
     DataConfig,
@@ -17,8 +18,20 @@ from .data import (
     Role,
     SourceConfig,
     SplitConfig,
+    TabularConfig,
 )
-from .task import CATEGORIES, SegmentationConfig, StartConfig, TaskConfig
+from .task import (
+    CATEGORIES,
+    ClassificationConfig,
+    EnhancementConfig,
+    HeadConfig,
+    MultitaskConfig,
+    Noise2VoidConfig,
+    RegressionConfig,
+    SegmentationConfig,
+    StartConfig,
+    TaskConfig,
+)
 from .training import (
     CheckpointConfig,
     EarlyStoppingConfig,
@@ -31,30 +44,40 @@ from .use import Blend, EvaluationConfig, InferenceConfig, TrackingConfig
 __all__ = [
     "CATEGORIES",
     "CONFIG_VERSION",
+    "AugmentOn",
     "Blend",
     "CacheConfig",
     "CacheKind",
     "CheckpointConfig",
+    "ClassificationConfig",
     "Component",
     "Config",
     "DataConfig",
     "EarlyStoppingConfig",
     "EmaConfig",
+    "EnhancementConfig",
     "EvaluationConfig",
+    "HeadConfig",
     "InferenceConfig",
     "LoaderConfig",
     "LossTerm",
+    "MultitaskConfig",
+    "Noise2VoidConfig",
+    "OptimizerConfig",
     "PatchConfig",
     "PicturesConfig",
+    "RegressionConfig",
     "Role",
     "SchedulerConfig",
     "SegmentationConfig",
     "SourceConfig",
     "SplitConfig",
     "StartConfig",
+    "TabularConfig",
     "TaskConfig",
     "TrackingConfig",
     "TrainerConfig",
+    "WeightGroup",
 ]
 
 CONFIG_VERSION = 1

@@ -102,6 +102,26 @@ class CacheConfig:
 
 
 @dataclass(frozen=True)
+class TabularConfig:
+    """A column of the table that joins the image as input."""
+
+    column: str
+    """Name of the column."""
+    values: Optional[list[str]] = None
+    """The texts that the column may hold, each a feature of its own; left out, the column holds numbers."""
+    fill: Optional[float] = None
+    """Number that stands for a gap; left out, gaps are refused. With `values`, a gap is none of them."""
+
+
+class AugmentOn(Enum):
+    """Where the random transforms of training run."""
+
+    auto = "auto"
+    worker = "worker"
+    device = "device"
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Images, and what is done to them before the net sees them."""
 
@@ -129,6 +149,12 @@ class DataConfig:
     """What part of an image the net sees at a time."""
     augment: list[Component] = field(default_factory=list)
     """Random transforms, for training only."""
+    augment_on: AugmentOn = AugmentOn.auto
+    """`device` changes whole batches after their transfer, `worker` patch by patch; `auto` takes the device where there is a GPU, or where it saves time on the CPU, and all transforms can."""
+    degrade: list[Component] = field(default_factory=list)
+    """Random transforms that make the input out of a clean image, which becomes the target: noise, blur, reduced resolution. Drawn anew for each training patch, fixed for each evaluated image."""
+    tabular: list[TabularConfig] = field(default_factory=list)
+    """Columns of the table that join the image as input; a bare name is a column of numbers."""
     cache: CacheConfig = field(default_factory=CacheConfig)
     """Where preprocessed images are kept."""
     loader: LoaderConfig = field(default_factory=LoaderConfig)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Optional, Union
 
+from .components import Component
+
 
 @dataclass(frozen=True)
 class EmaConfig:
@@ -132,3 +134,5 @@ class TrainerConfig:
     """Which states of the training are kept."""
     pictures: PicturesConfig = field(default_factory=PicturesConfig)
     """Pictures of image, target and prediction."""
+    schedules: dict[str, Component] = field(default_factory=dict)
+    """Numbers that change with the epochs: key of the config, such as `task.losses.edge.weight` -> `linear`, `cosine`, `steps`, `exponential`, ... with their parameters."""
