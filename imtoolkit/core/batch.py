@@ -26,8 +26,10 @@ AFFINE: Final = "affine"
 TABULAR: Final = "tabular"
 """Float32 tensor ``(B, F)``: encoded, standardised columns of ``data.tabular``, where there are."""
 DRAW: Final = "draw"
-"""Int64 tensor ``(B,)``: seeds what is drawn for a training patch on the device; a function of (seed,
-epoch, sample, patch). Training only."""
+"""Int64 tensor ``(B,)``: seeds what is drawn for a training patch on the device.
+
+A function of (seed, epoch, sample, patch); only training batches have it.
+"""
 MISSING_CLASS: Final = -100
 """Class of an image whose label is not known; unknown numbers and multi-label entries are NaN."""
 PREDICTION: Final = "prediction"

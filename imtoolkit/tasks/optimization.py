@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from imtoolkit.config.sections import Component, SchedulerConfig, TaskConfig
+from imtoolkit.config.sections import OptimizerConfig, SchedulerConfig, TaskConfig
 from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError, ConfigError, Problem, listed
 from imtoolkit.optim.building import (
@@ -26,7 +26,7 @@ from imtoolkit.optim.building import (
 if TYPE_CHECKING:
     from .base import Task
 
-DEFAULT_OPTIMIZER: Final = Component("adamw", {"lr": 1e-3})
+DEFAULT_OPTIMIZER: Final = OptimizerConfig("adamw", {"lr": 1e-3})
 
 
 def configure(task: Task) -> list[dict[str, Any]]:
