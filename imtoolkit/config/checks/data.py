@@ -1,0 +1,121 @@
+"""Values of the section ``data`` that make no sense, alone or together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from imtoolkit.config.limits import AXES
+from imtoolkit.config.sections import PatchConfig
+from imtoolkit.core.errors import Problem, listed
+
+from .values import Values
+
+
+def _axes(values: Values) -> Iterator[Problem]:
+    for key in ("data.axes", "data.target_axes"):
+        axes = values.get(key)
+        if axes is None:
+            continue
+        unknown = sorted(set(axes) - set(AXES))
+        if unknown:
+            message = (
+                f"unknown axis {listed(unknown)} in '{axes}'; the letters are {', '.join(AXES)}"
+            )
+            yield values.place(key).problem(message)
+        elif len(set(axes)) != len(axes):
+            yield values.place(key).problem(f"an axis stands twice in '{axes}'")
+        elif not {"Y", "X"} <= set(axes):
+            yield values.place(key).problem(f"'{axes}' lacks Y or X: an image has both")
+    z_range = values.get("data.z_range")
+    if z_range is not None and (len(z_range) != 2 or not 0 <= z_range[0] < z_range[1]):
+        message = f"expects [first, past the last] such as [10, 20], got {z_range}"
+        yield values.place("data.z_range").problem(message)
+
+
+def _split(values: Values) -> Iterator[Problem]:
+    parts = {name: values.get(f"data.split.{name}") for name in ("val", "test", "naive")}
+    fractions = {name: value for name, value in parts.items() if isinstance(value, float)}
+    for name, value in fractions.items():
+        if value > 1 or (value == 1 and name != "test"):
+            place = values.place(f"data.split.{name}")
+            message = f"{value} is neither a fraction below 1 nor a whole number of images"
+            yield place.problem(message)
+    total = sum(value for name, value in fractions.items() if name != "naive")
+    if total >= 1 and all(value < 1 for value in fractions.values()):
+        message = (
+            f"validation and test take {total:g} of the images, which leaves none for training"
+        )
+        yield values.place("data.split").problem(message)
+    if parts["naive"] and not values.get("data.split.group_by"):
+        message = "unseen groups need 'group_by': the column that tells the groups"
+        yield values.place("data.split.naive").problem(message)
+    yield from _folds(values)
+
+
+def _folds(values: Values) -> Iterator[Problem]:
+    folds, fold = values.get("data.split.folds"), values.get("data.split.fold")
+    if folds is None:
+        if fold:
+            message = "needs 'folds', the number of folds"
+            yield values.place("data.split.fold").problem(message)
+        return
+    if fold is not None and fold >= folds:
+        message = f"counts from 0, so with {folds} folds it is at most {folds - 1}"
+        yield values.place("data.split.fold").problem(message)
+    if values.get("data.split.val") is not None:
+        message = "with 'folds' validation is one fold, and 'val' is not used. Remove one of them"
+        yield values.place("data.split.val").problem(message)
+
+
+def _sizes(values: Values) -> Iterator[Problem]:
+    axes = values.get("data.axes")
+    dims = None if axes is None else 3 if "Z" in axes else 2
+    for key in ("data.patch.size", "inference.tile"):
+        size = values.get(key)
+        if size is None:
+            continue
+        if len(size) not in (2, 3) or any(side < 1 for side in size):
+            message = f"expects [Y, X] or [Z, Y, X] in pixels, got {size}"
+            yield values.place(key).problem(message)
+        elif dims is not None and len(size) != dims:
+            message = (
+                f"{size} has {len(size)} sides, and images with the axes {axes} have {dims}. Give "
+                f"{'[Z, Y, X]' if dims == 3 else '[Y, X]'}, or mend data.axes"
+            )
+            yield values.place(key).problem(message)
+    size, per_image = values.get("data.patch.size"), values.get("data.patch.per_image")
+    if size is None and (per_image or PatchConfig.per_image) > 1:
+        message = "several patches of an image need 'size'; without it the whole image is used"
+        yield values.place("data.patch.per_image").problem(message)
+    overlap = values.get("inference.overlap")
+    if overlap is not None and not 0 <= overlap < 1:
+        message = f"is a fraction of a tile, at least 0 and below 1, got {overlap}"
+        yield values.place("inference.overlap").problem(message)
+
+
+def _sources(values: Values) -> Iterator[Problem]:
+    sources = values.get("data.sources") or {}
+    if not sources:
+        message = "there is no source of images. Write data.source: {name: folder, params: {...}}"
+        yield values.place("data.sources").problem(message)
+        return
+    roles = {name: source.get("role", "all") for name, source in sources.items()}
+    if not {"all", "train"} & set(roles.values()):
+        message = "no source is for training: give one the role 'all' or 'train'"
+        yield values.place("data.sources").problem(message)
+    for name, source in sources.items():
+        if source.get("weight", 1.0) < 0:
+            place = values.place(f"data.sources.{name}.weight")
+            yield place.problem("must be at least 0")
+        if not re.fullmatch(r"\w[\w.-]*", str(name)):
+            message = (
+                f"'{name}' names a data set in tables and files: begin with a letter or digit, and "
+                "use letters, digits, '.', '_' and '-'"
+            )
+            yield values.place(f"data.sources.{name}").problem(message)
+
+
+CHECKS: Final = (_axes, _split, _sizes, _sources)
+"""All of them, in the order in which they are made."""
