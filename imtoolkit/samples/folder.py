@@ -6,6 +6,8 @@ folder that holds anything else is never touched.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import logging
 import zlib
@@ -27,6 +29,7 @@ from .label_free import draw_label_free
 from .membranes import draw_membranes
 from .nuclei import draw_nuclei
 from .shapes import SHAPES, draw_shapes
+from .wells import TREATMENTS, WELLS_OF_PLATE, draw_well
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class Sample:
         files: Path of image and target for a stem; the class folder for pictures in classes.
         count: How many are drawn unless told.
         about: What it is, for the README.
+        row: Row of ``table.csv`` for the number of a picture; ``None`` for samples without a table.
     """
 
     draw: Callable[[Rng, tuple[int, ...], int], Drawn]
@@ -52,6 +56,7 @@ class Sample:
     files: Callable[[str, Drawn], dict[str, Any]]
     count: int
     about: str
+    row: Callable[[int, Drawn], dict[str, Any]] | None = None
 
 
 def _paired(image: str, target: str) -> Callable[[str, Drawn], dict[str, Any]]:
@@ -75,6 +80,25 @@ def _nnunet(stem: str, drawn: Drawn) -> dict[str, Any]:
 def _one_shape(rng: Rng, shape: tuple[int, ...], index: int) -> Drawn:
     kinds = sorted(SHAPES)  # in turn, so that classes are balanced
     return draw_shapes(rng, shape, kind=kinds[index % len(kinds)])
+
+
+def _one_well(rng: Rng, shape: tuple[int, ...], index: int) -> Drawn:
+    return draw_well(rng, shape, treatment=TREATMENTS[index % len(TREATMENTS)])
+
+
+def _well_row(index: int, drawn: Drawn) -> dict[str, Any]:
+    stem = f"wells_{index:04d}"
+    return {
+        "id": stem,
+        "image": f"images/{stem}.ome.tif",
+        "target": f"labels/{stem}.ome.tif",
+        "plate": f"plate{index // WELLS_OF_PLATE:02d}",
+        "line": drawn.facts["line"],
+        "dose": drawn.facts["dose"],
+        "treatment": drawn.facts["treatment"],
+        "findings": drawn.facts["findings"],
+        "nuclei": drawn.facts["objects"],
+    }
 
 
 def _plain(draw: Callable[..., Drawn]) -> Callable[[Rng, tuple[int, ...], int], Drawn]:
@@ -117,6 +141,16 @@ SAMPLES: Final[dict[str, Sample]] = {
         _in_classes,
         100,
         f"One noisy shape in each image, in a folder for each class: {', '.join(sorted(SHAPES))}.",
+    ),
+    "wells": Sample(
+        _one_well,
+        {2: (128, 128), 3: (24, 64, 64)},
+        _paired("images", "labels"),
+        90,
+        "Nuclei in the wells of plates. images/: uint16; labels/: number of the nucleus; "
+        "table.csv: plate, cell line, dose, treatment, findings (any number, joined by ;) and "
+        "number of nuclei of each.",
+        row=_well_row,
     ),
     "hippocampus": Sample(
         _plain(draw_hippocampus),
@@ -188,6 +222,8 @@ def draw(
     _claim(folder, made_of, count)
     for index in track(range(count)):
         _write_one(folder, name, sample, index, seed, dims)
+    if sample.row is not None:
+        _write_table(folder, name, sample, count, seed, dims)
     _describe(folder, name, sample, count, seed, dims)
     log.info("drew %d %s in %dD into %s", count, name, dims, folder)
     return folder
@@ -278,6 +314,18 @@ def _write_one(folder: Path, name: str, sample: Sample, index: int, seed: int, d
         except OSError as error:
             message = f"cannot write {path}: {error.strerror or error}"
             raise DataError(message) from error
+
+
+def _write_table(folder: Path, name: str, sample: Sample, count: int, seed: int, dims: int) -> None:
+    """Write what is known of each picture; drawing it again is what tells it."""
+    assert sample.row is not None
+    drawn = (draw_one(name, index, seed=seed, dims=dims) for index in range(count))
+    rows = [sample.row(index, one) for index, one in enumerate(drawn)]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / "table.csv", text.getvalue())
 
 
 def _expected(folder: Path, sample: Sample, stem: str) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from imtoolkit.core.errors import DataError
 from imtoolkit.io import read
 from imtoolkit.samples import draw, draw_one
+from imtoolkit.samples.wells import draw_well
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -145,3 +147,30 @@ def test_the_table_of_the_room_names_every_sample() -> None:
     from imtoolkit.samples.folder import SAMPLES
 
     assert set(samples.BUILTINS["sample"]) == set(SAMPLES)
+
+
+def test_a_sample_with_a_table_tells_what_was_drawn(tmp_path: Path) -> None:
+    folder = draw("wells", tmp_path / "wells", count=3, seed=1)
+    with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["treatment"] for row in rows] == ["control", "swelling", "stretching"]
+    assert rows[0]["dose"] == "0.0"
+    for index, row in enumerate(rows):
+        drawn = draw_one("wells", index, seed=1)
+        assert int(row["nuclei"]) == drawn.facts["objects"]
+        assert row["findings"] == drawn.facts["findings"]
+        np.testing.assert_array_equal(read(folder / row["image"]).pixels[0], drawn.image)
+        assert int(read(folder / row["target"]).pixels.max()) == drawn.facts["objects"]
+
+
+def test_a_treatment_shows_in_size_and_shape(tmp_path: Path) -> None:
+    """The same well under three treatments: mean area grows under one of them alone."""
+    areas = {}
+    for treatment in ("control", "swelling", "stretching"):
+        well = draw_well(
+            np.random.default_rng(2), (256, 256), treatment=treatment, dose=9, line="A"
+        )
+        assert well.target is not None
+        areas[treatment] = (well.target > 0).sum() / well.facts["objects"]
+    assert areas["swelling"] > 1.5 * areas["control"]
+    assert areas["stretching"] < 1.3 * areas["control"]
