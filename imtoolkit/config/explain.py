@@ -123,8 +123,7 @@ def _add_section(docs: dict[str, KeyDoc], cls: type[Any], prefix: str) -> None:
             docs[key] = _key_doc(owner, item, key)
             inner = _inner_section(item.type)
             if inner is not None:
-                named = get_origin(_without_none(item.type)) is dict
-                _add_section(docs, inner, f"{key}.{ENTRY}." if named else f"{key}.")
+                _add_section(docs, inner, _below(key, item.type))
 
 
 def _add_short(docs: dict[str, KeyDoc], prefix: str, name: str, annotation: Any) -> None:
@@ -145,7 +144,7 @@ def _add_short(docs: dict[str, KeyDoc], prefix: str, name: str, annotation: Any)
             choices=(),
             kind=kind,
             example=_example(key, VALUES.get(key)),
-            children=_children(_inner_of_dict(annotation), f"{key}."),
+            children=_children(get_args(_without_none(annotation))[1], f"{key}."),
         )
 
 
@@ -161,7 +160,6 @@ def _key_doc(cls: type[Any], item: Any, key: str) -> KeyDoc:
     low, high = RANGES.get(key, (None, None))
     limits = "" if low is None else f"at least {low}" if high is None else f"{low} to {high}"
     inner = _inner_section(item.type)
-    named = get_origin(annotation) is dict and inner is not None
     doc = field_doc(cls, item.name)
     value = VALUES.get(key, default)
     return KeyDoc(
@@ -174,7 +172,7 @@ def _key_doc(cls: type[Any], item: Any, key: str) -> KeyDoc:
         tuple(map(str, choices)),
         KINDS_OF_KEYS.get(key, ""),
         _example(key, value),
-        _children(inner, f"{key}.{ENTRY}." if named else f"{key}."),
+        _children(inner, _below(key, item.type)),
     )
 
 
@@ -194,18 +192,18 @@ def _children(cls: type[Any] | None, prefix: str) -> dict[str, str]:
 
 def _inner_section(annotation: Any) -> type[Any] | None:
     """Return the dataclass that a field holds, itself or as entries; not a plain component."""
-    annotation = _without_none(annotation)
-    inner = _inner_of_dict(annotation) or annotation
+    inner = _without_none(annotation)
+    if get_origin(inner) in (dict, list):
+        inner = get_args(inner)[-1]
     if not is_dataclass(inner) or inner is Component:
         return None
     return inner if isinstance(inner, type) else None
 
 
-def _inner_of_dict(annotation: Any) -> type[Any] | None:
-    if get_origin(annotation) is not dict:
-        return None
-    inner = get_args(annotation)[1]
-    return inner if is_dataclass(inner) and isinstance(inner, type) else None
+def _below(key: str, annotation: Any) -> str:
+    """Return what the keys below a key begin with; those of a list's entries have no number."""
+    named = get_origin(_without_none(annotation)) is dict
+    return f"{key}.{ENTRY}." if named else f"{key}."
 
 
 def _without_none(annotation: Any) -> Any:

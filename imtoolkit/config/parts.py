@@ -16,6 +16,7 @@ from .nodes import Node
 PLACES: Final = (
     ("data.preprocess", "transform"),
     ("data.augment", "transform"),
+    ("data.degrade", "transform"),
     ("data.reader", "reader"),
     ("task.nets", "net"),
     ("task.losses", "loss"),
@@ -24,6 +25,7 @@ PLACES: Final = (
     ("task.metrics", "metric"),
     ("callbacks", "callback"),
     ("loggers", "logger"),
+    ("trainer.schedules", "schedule"),
 )
 """Key of a config (a component, a list of them, or named ones) -> kind; sources come besides."""
 

@@ -10,7 +10,7 @@ from .explain import KINDS_OF_KEYS
 from .field_docs import class_doc, field_doc
 from .index import open_index
 from .limits import CHOICES, RANGES
-from .sections import CATEGORIES, Component, Config, SourceConfig, TaskConfig
+from .sections import CATEGORIES, Component, Config, SourceConfig, TabularConfig, TaskConfig
 from .shorthand import SINGULAR
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -110,6 +110,8 @@ class _Maker:
             return self.component(cls, KINDS_OF_KEYS[key])
         if cls is SourceConfig:
             return self.source()
+        if cls is TabularConfig:  # a bare name is a column without options
+            return {"anyOf": [{"type": "string"}, self.section(cls, f"{key}.")]}
         return self.section(cls, f"{key}.")
 
     def task(self) -> dict[str, Any]:

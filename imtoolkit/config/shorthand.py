@@ -1,7 +1,8 @@
 """The short forms of a config and the long ones that they stand for.
 
-A bare string is a component without parameters, ``net:`` is the single entry of ``nets:``, and a
-component may stand where a source with a role is expected. Every layer (base, file, overrides) is
+A bare string is a component without parameters (a column without options in ``data.tabular``),
+``net:`` is the single entry of ``nets:``, and a component may stand where a source with a role is
+expected. Every layer (base, file, overrides) is
 expanded before the layers are merged, so that short and long forms meet as one.
 """
 
@@ -32,6 +33,9 @@ COMPONENT_LISTS: Final = {
 }
 """Section -> keys that hold a list of components; "" is the top of the config."""
 
+COMPONENT_DICTS: Final = {"trainer": ("schedules",)}
+"""Section -> keys that hold components by name."""
+
 COMPONENT_KEYS: Final = {"name", "params"}
 
 
@@ -40,7 +44,7 @@ def expand(root: Node) -> list[Problem]:
     problems: list[Problem] = []
     if not isinstance(root.value, dict):
         return problems
-    sections = {"": root, "data": root.value.get("data"), "task": root.value.get("task")}
+    sections = {"": root, **{key: root.value.get(key) for key in ("data", "task", "trainer")}}
     for section, node in sections.items():
         if node is None or not isinstance(node.value, dict):
             continue
@@ -50,8 +54,12 @@ def expand(root: Node) -> list[Problem]:
             _each(node.value.get(long), _as_source if long == "sources" else _as_component)
         for key in COMPONENT_LISTS.get(section, ()):
             _each(node.value.get(key), _as_component, only_lists=True)
+        for key in COMPONENT_DICTS.get(section, ()):
+            _each(node.value.get(key), _as_component)
         if section == "data" and "reader" in node.value:
             node.value["reader"] = _as_component(node.value["reader"])
+        if section == "data":
+            _each(node.value.get("tabular"), _as_column, only_lists=True)
     return problems
 
 
@@ -101,6 +109,11 @@ def _as_component(node: Node) -> Node:
     if isinstance(node.value, str):
         return Node({"name": node}, node.place)
     return node
+
+
+def _as_column(node: Node) -> Node:
+    """Turn the bare name of a column into ``{column: name}``."""
+    return Node({"column": node}, node.place) if isinstance(node.value, str) else node
 
 
 def _as_source(node: Node) -> Node:

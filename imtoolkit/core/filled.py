@@ -46,6 +46,7 @@ FILLED: Final[dict[str, dict[str, str]]] = {
         "max_seconds": "max_seconds",
         "elapsed": "elapsed",
     },
+    "schedule": {"epochs": "epochs"},
     "metric": {"classes": "classes", "num_classes": "out_channels", "tolerance": "tolerance"},
     "transform": {"sample": "sample"},  # what a plain function of a plugin is given
     "callback": {"save_dir": "run_folder", "folder": "run_folder"},

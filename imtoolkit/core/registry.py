@@ -88,7 +88,10 @@ KINDS: Final[dict[str, Kind]] = {
                 "torchmetrics.classification",
                 "torchmetrics.segmentation",
             ),
-            ("torchmetrics.Metric", "monai.metrics.Metric", "imtoolkit.metrics.base.ImageMetric"),
+            (
+                *("torchmetrics.Metric", "monai.metrics.Metric"),
+                *("imtoolkit.metrics.base.ImageMetric", "imtoolkit.metrics.base.SetMetric"),
+            ),
         ),
         Kind(
             "callback",
@@ -103,6 +106,7 @@ KINDS: Final[dict[str, Kind]] = {
             ("pytorch_lightning.loggers.Logger",),
         ),
         Kind("reader", ("imtoolkit.io",), ("monai.data",), ("monai.data.ImageReader",)),
+        Kind("schedule", ("imtoolkit.core",), (), ("imtoolkit.core.schedules.NumberSchedule",)),
         Kind("source", ("imtoolkit.data",), (), ("imtoolkit.data.sources.base.Source",)),
         Kind("sample", ("imtoolkit.samples",), (), (), functions=True),
     )
