@@ -13,7 +13,8 @@ from torchmetrics import Metric as TorchMetric
 
 from imtoolkit.core.errors import ComponentError
 
-from .base import Array, Better, ImageMetric, mean_of_defined
+from .base import Array, Better, ImageMetric, SetMetric, mean_of_defined
+from .names import snake
 
 
 def as_image_metric(metric: Any, classes: Sequence[str] = ()) -> ImageMetric:
@@ -29,6 +30,12 @@ def as_image_metric(metric: Any, classes: Sequence[str] = ()) -> ImageMetric:
     """
     if isinstance(metric, ImageMetric):
         return metric
+    if isinstance(metric, SetMetric):
+        message = (
+            f"metric '{metric.name}' measures one class or number for each image of a set, and this"
+            " output is an image: take one of images, such as dice for labels or psnr"
+        )
+        raise ComponentError(message)
     if isinstance(metric, TorchMetric):
         return _TorchImageMetric(metric, classes)
     if isinstance(metric, PanopticQualityMetric):
@@ -48,11 +55,12 @@ class _Foreign(ImageMetric):
 
     def __init__(self, metric: Any, better: Better) -> None:
         self.metric = metric
-        self.name = _snake(type(metric).__name__)
+        self.name = snake(type(metric).__name__)
         self.better = better
 
     def _kept(self, image: Array, weight: Array | None) -> Array:
-        return image if weight is None else image[weight > 0]
+        """Return the pixels that count, of all channels where there are some."""
+        return image if weight is None else image[..., weight > 0]
 
 
 class _TorchImageMetric(_Foreign):
@@ -61,8 +69,10 @@ class _TorchImageMetric(_Foreign):
     def __init__(self, metric: TorchMetric, classes: Sequence[str] = ()) -> None:
         super().__init__(metric, "min" if metric.higher_is_better is False else "max")
         self.classes = tuple(classes)
-        # those take whole images with their axes, the others any number of labels
-        self._whole = type(metric).__module__.startswith("torchmetrics.segmentation")
+        room = type(metric).__module__
+        # those take whole images with their axes, the others any number of pixels
+        self._whole = room.startswith("torchmetrics.segmentation")
+        self._windows = room.startswith("torchmetrics.image") and not room.endswith("psnr")
 
     def __call__(
         self,
@@ -74,16 +84,22 @@ class _TorchImageMetric(_Foreign):
     ) -> dict[str, float]:
         del spacing  # torchmetrics counts in pixels
         self.metric.reset()
+        if self._windows and weight is not None:  # what does not count has no error
+            prediction = np.where(weight > 0, prediction, target)
         try:
             value = self.metric(self._prepared(prediction, weight), self._prepared(target, weight))
         except (TypeError, ValueError, RuntimeError) as error:
-            message = f"metric {type(self.metric).__name__} cannot measure label images: {error}"
+            kind = "images" if prediction.dtype.kind == "f" else "label images"
+            message = f"metric {type(self.metric).__name__} cannot measure {kind}: {error}"
             raise ComponentError(message) from error
         return _named(self.name, value)
 
     def _prepared(self, labels: Array, weight: Array | None) -> torch.Tensor:
+        if self._windows:
+            return torch.as_tensor(labels)[None]
         if not self._whole:
-            return torch.as_tensor(self._kept(labels, weight))
+            kept = torch.as_tensor(self._kept(labels, weight))
+            return kept.flatten() if kept.is_floating_point() else kept
         if weight is not None:  # what does not count is background in both
             labels = np.where(weight > 0, labels, 0)
         if getattr(self.metric, "input_format", "index") == "index":
@@ -166,13 +182,3 @@ def _named(name: str, value: Any) -> dict[str, float]:
         return {name: float(numbers[0])}
     parts = {f"{name}/{index}": float(number) for index, number in enumerate(numbers)}
     return {name: mean_of_defined(numbers), **parts}
-
-
-def _snake(name: str) -> str:
-    stem = name.removesuffix("Metric")
-    return "".join(
-        f"_{letter.lower()}"
-        if letter.isupper() and index and not stem[index - 1].isupper()
-        else letter.lower()
-        for index, letter in enumerate(stem)
-    )

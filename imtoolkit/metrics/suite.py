@@ -1,4 +1,4 @@
-"""A set of metrics over batches: rows for each image, directions, means over rows."""
+"""A set of metrics: rows for each image, records of it, and the numbers of all rows together."""
 
 from __future__ import annotations
 
@@ -11,36 +11,110 @@ from torch import Tensor
 
 from imtoolkit.core.errors import ComponentError, listed
 
-from .base import Array, Better, ImageMetric, mean_of_defined
+from .base import Array, Better, ImageMetric, SetMetric, mean_of_defined
+from .classification import (
+    AccuracyMetric,
+    BalancedAccuracyMetric,
+    F1Metric,
+    MccMetric,
+    SensitivityMetric,
+    SpecificityMetric,
+)
 from .foreign import as_image_metric
+from .foreign_sets import as_set_metric
+from .ranking import AuprcMetric, AurocMetric, BrierMetric, EceMetric
+from .records import ClassRecords, MultilabelRecords, NumberRecords, Records
+from .regression import MeanAbsoluteError, PearsonCorrelation, R2Score, RootMeanSquaredError
 from .segmentation import DiceMetric, HausdorffMetric, IoUMetric, SurfaceDiceMetric
 
 Row = dict[str, Any]
 
 
 class MetricSuite:
-    """Several metrics, computed for each image of a batch.
+    """Several metrics of one output of a net.
+
+    Without ``records`` each metric is computed for each image of a batch. With them, the output is
+    a class or numbers for the whole image: each image leaves a record, and the metrics are computed
+    from the records of all.
 
     Args:
-        metrics: Image metrics; MONAI's and torchmetrics' are wrapped, see `as_image_metric`.
+        metrics: Ours; those of MONAI and torchmetrics are wrapped, see `as_image_metric` and
+            `as_set_metric`.
         classes: Names of the classes, for metrics of MONAI that return one value for each class.
+        records: What an image leaves, where the metrics are of whole sets.
+
+    Attributes:
+        metrics: Metrics of single images.
+        set_metrics: Metrics of whole sets.
+        records: What an image leaves; ``None`` where each image is measured.
 
     Raises:
-        ComponentError: If two have the same name.
+        ComponentError: If two have the same name, or one measures something else.
     """
 
-    def __init__(self, metrics: Sequence[Any], classes: Sequence[str] = ()) -> None:
-        self.metrics: list[ImageMetric] = [as_image_metric(item, classes) for item in metrics]
-        names = [metric.name for metric in self.metrics]
+    def __init__(
+        self,
+        metrics: Sequence[Any],
+        classes: Sequence[str] = (),
+        *,
+        records: Records | None = None,
+    ) -> None:
+        self.records = records
+        self.metrics: list[ImageMetric] = []
+        self.set_metrics: list[SetMetric] = []
+        if records is None:
+            self.metrics = [as_image_metric(item, classes) for item in metrics]
+        else:
+            self.set_metrics = [as_set_metric(item, records) for item in metrics]
+        names = [metric.name for metric in self._every]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             message = f"several metrics are named {listed(twice)}: one would hide the other"
             raise ComponentError(message)
 
     @property
+    def _every(self) -> list[ImageMetric | SetMetric]:
+        return [*self.metrics, *self.set_metrics]
+
+    @property
     def directions(self) -> dict[str, Better]:
         """Whether larger or smaller is better, by the name of each metric."""
-        return {metric.name: metric.better for metric in self.metrics}
+        return {metric.name: metric.better for metric in self._every}
+
+    def summarise(self, rows: Sequence[Mapping[str, Any]], prefix: str = "") -> dict[str, float]:
+        """Return the means of the columns of each image, and the metrics of the whole set.
+
+        Args:
+            rows: One for each image, of all ranks.
+            prefix: Name of the head, whose columns are ``<prefix>/...``; left out, all columns
+                count.
+
+        Returns:
+            ``{name: value}``, with the prefix in the names.
+        """
+        start = f"{prefix}/" if prefix else ""
+        kept = [
+            {name: value for name, value in row.items()
+             if name.startswith(start) and not self.is_record(name, prefix)}
+            for row in rows
+        ]  # fmt: skip
+        return {**reduce_rows(kept), **self.of_set(rows, prefix)}
+
+    def of_set(self, rows: Sequence[Mapping[str, Any]], prefix: str = "") -> dict[str, float]:
+        """Return the metrics of the whole set alone, see `summarise`."""
+        if self.records is None or not rows:
+            return {}
+        start = f"{prefix}/" if prefix else ""
+        arrays = self.records.arrays(rows, prefix)
+        found: dict[str, float] = {}
+        for metric in self.set_metrics:
+            values = metric(arrays.predicted, arrays.target, arrays.probability)
+            found |= {f"{start}{name}": value for name, value in values.items()}
+        return found
+
+    def is_record(self, name: str, prefix: str = "") -> bool:
+        """Tell whether a column is a record, and no number to average."""
+        return self.records is not None and self.records.has(name, prefix)
 
     def rows(
         self,
@@ -101,6 +175,59 @@ class SegmentationMetrics(MetricSuite):
             "surface_dice": lambda: SurfaceDiceMetric(classes, surface_tolerance),
         }
         super().__init__([*(made[name]() for name in names), *extra], classes)
+
+
+class ClassificationMetrics(MetricSuite):
+    """The metrics of a classification of whole images.
+
+    Args:
+        classes: Names of the classes; of two, the last is the positive one.
+        multilabel: Whether an image may have any number of the classes.
+        names: Which of ours to compute.
+        extra: Further metrics.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        *,
+        multilabel: bool = False,
+        names: Sequence[str] = (
+            *("accuracy", "balanced_accuracy", "auroc", "auprc", "f1", "mcc"),
+            *("sensitivity", "specificity", "brier", "ece"),
+        ),
+        extra: Sequence[Any] = (),
+    ) -> None:
+        kinds = (
+            *(AccuracyMetric, BalancedAccuracyMetric, AurocMetric, AuprcMetric, F1Metric),
+            *(MccMetric, SensitivityMetric, SpecificityMetric, BrierMetric, EceMetric),
+        )
+        made = {kind.name: kind for kind in kinds}
+        records = (MultilabelRecords if multilabel else ClassRecords)(tuple(classes))
+        ours = [made[name](classes, multilabel=multilabel) for name in names]
+        super().__init__([*ours, *extra], classes, records=records)
+
+
+class RegressionMetrics(MetricSuite):
+    """The metrics of numbers for whole images.
+
+    Args:
+        columns: Names of the numbers, where there are several.
+        names: Which of ``mae``, ``rmse``, ``pearson``, ``r2`` to compute.
+        extra: Further metrics.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str] = (),
+        *,
+        names: Sequence[str] = ("mae", "rmse", "pearson", "r2"),
+        extra: Sequence[Any] = (),
+    ) -> None:
+        kinds = (MeanAbsoluteError, RootMeanSquaredError, PearsonCorrelation, R2Score)
+        made = {kind.name: kind for kind in kinds}
+        ours = [made[name](columns) for name in names]
+        super().__init__([*ours, *extra], records=NumberRecords(tuple(columns)))
 
 
 def reduce_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
