@@ -100,13 +100,13 @@ class MsSsimMetric(PsnrMetric):
         parts: list[float] = []
         for scale in range(len(WEIGHTS)):
             whole, structure = similarity(ours, theirs, span)
-            steps = _halved(theirs.shape)
+            steps = _halved(theirs.shape, kept)
             if scale == len(WEIGHTS) - 1 or steps is None:
                 parts.append(_mean(whole, kept))
                 break
             parts.append(_mean(structure, kept))
             ours, theirs = _pooled(ours, steps), _pooled(theirs, steps)
-            kept = None if kept is None else _pooled(kept.astype(float), steps) > 0
+            kept = None if kept is None else _counting(kept, steps)
         weights = np.array(WEIGHTS[: len(parts)]) * sum(WEIGHTS) / sum(WEIGHTS[: len(parts)])
         return float(np.prod(np.maximum(parts, 0.0) ** weights))
 
@@ -138,14 +138,15 @@ def _window(image: Array) -> Array:
 
 def _mean(values: Array, kept: Array | None) -> float:
     """Average where the window lies within the image, and that counts."""
-    inner = tuple(
-        slice(RADIUS, length - RADIUS) if length > 2 * RADIUS else slice(None)
-        for length in values.shape
+    inner = _inner(values.shape)
+    found = values[inner] if kept is None else values[inner][kept[inner]]
+    return float(found.mean()) if found.size else math.nan
+
+
+def _inner(shape: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(
+        slice(RADIUS, length - RADIUS) if length > 2 * RADIUS else slice(None) for length in shape
     )
-    values = values[inner]
-    if kept is not None:
-        values = values[kept[inner]]
-    return float(values.mean()) if values.size else math.nan
 
 
 def _unseen(prediction: Array, target: Array, kept: Array | None) -> Array:
@@ -153,10 +154,24 @@ def _unseen(prediction: Array, target: Array, kept: Array | None) -> Array:
     return prediction if kept is None else np.where(kept, prediction, target)
 
 
-def _halved(shape: Sequence[int]) -> tuple[int, ...] | None:
-    """Return 2 for each axis that can be halved; ``None`` where one of Y and X cannot."""
+def _halved(shape: Sequence[int], kept: Array | None) -> tuple[int, ...] | None:
+    """Return 2 for each axis that can be halved.
+
+    ``None`` where one of Y and X cannot, or nothing that counts would be left.
+    """
     steps = tuple(2 if length >= 2 * (2 * RADIUS + 1) else 1 for length in shape)
-    return steps if steps[-2:] == (2, 2) else None
+    if steps[-2:] != (2, 2):
+        return None
+    if kept is not None:
+        smaller = _counting(kept, steps)
+        return steps if smaller[_inner(smaller.shape)].any() else None
+    return steps
+
+
+def _counting(kept: Array, steps: Sequence[int]) -> Array:
+    """Return which blocks hold a pixel that counts."""
+    blocks: Array = _pooled(kept.astype(float), steps) > 0
+    return blocks
 
 
 def _pooled(image: Array, steps: Sequence[int]) -> Array:
