@@ -16,15 +16,20 @@ from torch import Tensor, nn
 from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError, Problem
 
-_CLASS_NUMBERS: Final = ("CrossEntropyLoss", "NLLLoss", "NACLLoss")
-_ONE_HOT_OF_LOGITS: Final = (
-    "BCEWithLogitsLoss",
-    "MultiLabelSoftMarginLoss",
-    "SoftMarginLoss",
+from .forms import (
+    ELEMENTWISE,
+    TAKES_LOGITS,
+    kind_of,
+    label_form,
+    mean_over,
+    nothing_of,
+    without_missing,
 )
-_ONE_HOT_OF_PROBABILITIES: Final = ("BCELoss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
-_WITHOUT_OWN_SOFTMAX: Final = ("AsymmetricUnifiedFocalLoss",)
-_BUILT_FOR_MAPS: Final = "dice_ce, dice, cross_entropy, focal or dice_focal"
+
+_BUILT_FOR_MAPS: Final = (
+    "dice_ce, dice, cross_entropy, focal, dice_focal, generalized_dice_focal, bce or lovasz for "
+    "labels; mse, rmse, l1, huber, charbonnier, ssim or gaussian_derivative for images"
+)
 
 
 class AdaptedLoss(nn.Module):
@@ -33,19 +38,31 @@ class AdaptedLoss(nn.Module):
     Args:
         loss: The loss itself.
         name: Its name in the config, for messages.
+        activated: Whether the prediction was brought to probabilities before.
+
+    Attributes:
+        needs_target: Whether it compares with a target at all.
+        computed: Whether it is a number that the net computed.
 
     Shape:
-        prediction ``(B, K, [Z,] Y, X)``; target ``(B, 1, [Z,] Y, X)`` of integers, or an image of
-        floats, which is passed on as it is.
+        prediction ``(B, K, [Z,] Y, X)`` or ``(B, K)``; target ``(B, 1, [Z,] Y, X)`` or ``(B,)`` of
+        integers, or floats, which are passed on as they are, in the shape of the prediction.
+        Images whose class is `MISSING_CLASS`, and entries of ``(B, n)`` that are NaN, do not
+        count; a batch without any label gives 0.
     """
 
-    def __init__(self, loss: nn.Module, name: str) -> None:
+    def __init__(self, loss: nn.Module, name: str, *, activated: bool = False) -> None:
         super().__init__()
         self.loss = loss
         self.name = name
+        self.activated = activated
+        self.needs_target = bool(getattr(loss, "needs_target", True))
+        self.computed = bool(getattr(loss, "computed", False))
         self._takes_weight = "weight" in inspect.signature(loss.forward).parameters
 
-    def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self, prediction: Tensor, target: Tensor | None, weight: Tensor | None = None
+    ) -> Tensor:
         """Return the loss as a scalar.
 
         Raises:
@@ -53,6 +70,22 @@ class AdaptedLoss(nn.Module):
         """
         if self._takes_weight:
             return self._scalar(self.loss(prediction, target, weight))
+        prediction = prediction.float()
+        if target is None:
+            return self._scalar(self.loss(prediction))
+        if not target.is_floating_point():
+            if prediction.ndim == 2:
+                prediction, target = without_missing(prediction, target)
+                if len(target) == 0:
+                    return nothing_of(prediction)
+            if prediction.ndim == target.ndim:
+                prediction, target = label_form(
+                    self.loss, prediction, target, activated=self.activated
+                )
+        elif kind_of(self.loss) == "BCELoss" and not self.activated:
+            prediction = prediction.sigmoid()
+        if self._is_mean_of_entries() and prediction.shape == target.shape:
+            return self._mean_of_entries(prediction, target, weight)
         if weight is not None:
             message = (
                 f"loss '{self.name}' cannot take a cost map, but the data have one (key 'weight'). "
@@ -60,25 +93,28 @@ class AdaptedLoss(nn.Module):
                 "the cost maps out of the source"
             )
             raise ComponentError(message)
-        prediction = prediction.float()
-        if not target.is_floating_point() and prediction.ndim == target.ndim:
-            prediction, target = self._label_form(prediction, target)
         return self._scalar(self.loss(prediction, target))
 
-    def _label_form(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        kind = type(self.loss).__name__
-        if kind in _CLASS_NUMBERS:
-            logged = prediction.log_softmax(1) if kind == "NLLLoss" else prediction
-            return logged, target[:, 0].long()
-        if kind in _ONE_HOT_OF_LOGITS:
-            return prediction, _one_hot(target, prediction)
-        if kind in _ONE_HOT_OF_PROBABILITIES:
-            return prediction.softmax(1), _one_hot(target, prediction)
-        if kind == "KLDivLoss":
-            return prediction.log_softmax(1), _one_hot(target, prediction)
-        if kind in _WITHOUT_OWN_SOFTMAX:
-            return prediction.softmax(1), target
-        return prediction, target
+    def _is_mean_of_entries(self) -> bool:
+        return kind_of(self.loss) in ELEMENTWISE and getattr(self.loss, "reduction", "") == "mean"
+
+    def _mean_of_entries(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        """Return torch's own mean, weighted by the cost map and without unknown entries."""
+        image_level = prediction.ndim == 2
+        if weight is None and not image_level:
+            return self._scalar(self.loss(prediction, target))
+        # pixels that are NaN are a mistake in the data, and shall be seen; labels may be unknown
+        known = ~target.isnan() if image_level else torch.ones_like(target, dtype=torch.bool)
+        counts = known.to(prediction.dtype)
+        if weight is not None:
+            counts = counts * weight.to(prediction.dtype)
+        loss: Any = self.loss
+        loss.reduction = "none"
+        try:
+            each: Tensor = loss(prediction, torch.where(known, target, 0.0))
+        finally:
+            loss.reduction = "mean"
+        return mean_over(each, counts)
 
     def _scalar(self, value: Any) -> Tensor:
         if isinstance(value, Tensor) and value.numel() == 1:
@@ -98,6 +134,7 @@ def build_loss(
     spatial_dims: int,
     class_weights: Sequence[float] | None = None,
     labels: bool = True,
+    activation: str | None = None,
     where: str = "task.loss",
 ) -> tuple[AdaptedLoss, bool]:
     """Build a loss from its name and complete its parameters.
@@ -109,6 +146,7 @@ def build_loss(
         spatial_dims: 2 or 3.
         class_weights: Weight of each class, for losses that take weights.
         labels: Whether targets are label images, so that one-hot and softmax are filled in.
+        activation: What the term applies to the prediction before; losses apply no other then.
         where: Key of the config, for messages.
 
     Returns:
@@ -122,7 +160,7 @@ def build_loss(
     filled: dict[str, Any] = {"spatial_dims": spatial_dims, "dim": spatial_dims}
     if labels:
         filled |= {"num_classes": out_channels, "classes": out_channels}
-        filled |= _label_switches(params, out_channels)
+        filled |= _label_switches(params, out_channels, activation)
     filled = {key: value for key, value in filled.items() if key in known}
     weighting = _class_weighting(factory, known, params, class_weights)
     if _wants_tensor(known) and isinstance(params.get("weight"), (list, tuple)):
@@ -131,14 +169,25 @@ def build_loss(
         loss = registry.build("loss", name, params, **filled, **weighting)
     except ComponentError as error:
         raise ComponentError(Problem(str(error), where=where)) from error
-    return AdaptedLoss(loss, name), bool(weighting)
+    takes_logits = getattr(loss, "takes_logits", kind_of(loss) in TAKES_LOGITS)
+    if activation is not None and takes_logits:
+        message = (
+            f"loss '{name}' takes logits and has an activation of its own, but the term applies "
+            f"'{activation}' before it: leave 'activation' out"
+        )
+        raise ComponentError(Problem(message, where=f"{where}.activation"))
+    return AdaptedLoss(loss, name, activated=activation is not None), bool(weighting)
 
 
-def _label_switches(params: Mapping[str, Any], out_channels: int) -> dict[str, Any]:
+def _label_switches(
+    params: Mapping[str, Any], out_channels: int, activation: str | None
+) -> dict[str, Any]:
     """Fill in what MONAI's losses leave to the caller, unless the user chose an activation."""
     if out_channels < 2:
         return {}
-    chosen = any(params.get(key) is not None for key in ("sigmoid", "softmax", "other_act"))
+    chosen = activation is not None or any(
+        params.get(key) is not None for key in ("sigmoid", "softmax", "other_act")
+    )
     switches = {"to_onehot_y": True, "use_softmax": True}
     return switches if chosen else {**switches, "softmax": True}
 
@@ -165,7 +214,3 @@ def _class_weighting(
 def _wants_tensor(known: Mapping[str, inspect.Parameter]) -> bool:
     """Tell whether ``weight`` holds one number for each class, and not a factor."""
     return "weight" in known and "Tensor" in str(known["weight"].annotation)
-
-
-def _one_hot(target: Tensor, like: Tensor) -> Tensor:
-    return torch.zeros_like(like).scatter_(1, target.long(), 1.0)

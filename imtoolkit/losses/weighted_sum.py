@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name that every reader of torch code knows
 from torch import Tensor, nn
 
 from imtoolkit.core.batch import WEIGHT
-from imtoolkit.core.errors import ComponentError, listed
 
-Raw = Tensor | Mapping[str, Tensor]
+from .term import Raw, Term, nearest
 
-
-@dataclass(frozen=True)
-class Term:
-    """One term of the sum.
-
-    Attributes:
-        name: Name under which it is logged.
-        loss: ``loss(prediction, target, weight=None)`` that returns a scalar.
-        weight: Factor in the sum.
-        warmup_steps: Optimizer steps during which the term counts as zero.
-        prediction: Name of the output it reads, where the net returns several.
-        target: Key of the batch it compares with.
-    """
-
-    name: str
-    loss: nn.Module
-    weight: float = 1.0
-    warmup_steps: int = 0
-    prediction: str | None = None
-    target: str = "target"
+__all__ = ["DeepSupervision", "Raw", "Term", "WeightedSum"]
 
 
 class WeightedSum(nn.Module):
@@ -42,10 +20,13 @@ class WeightedSum(nn.Module):
 
     During its warm-up a term is multiplied by zero and not left out: it is still logged, its graph
     stays whole (distributed training needs a gradient for each weight, also where the term is the
-    only one), and a NaN in it is seen.
+    only one), and a NaN in it is seen. Terms are computed in float32, also under autocast.
 
     Args:
         terms: The terms; their names differ.
+
+    Attributes:
+        last_terms: The terms of the last call, which tell which one a bad loss comes from.
 
     Example:
         >>> from imtoolkit.losses.dice import DiceLoss
@@ -63,6 +44,7 @@ class WeightedSum(nn.Module):
             message = "got no term; expected at least one loss"
             raise ValueError(message)
         self.parts = nn.ModuleList([term.loss for term in self.terms])
+        self.last_terms: dict[str, Tensor] = {}
 
     def forward(
         self, raw: Raw, batch: Mapping[str, Any], step: int | None = None
@@ -70,23 +52,28 @@ class WeightedSum(nn.Module):
         """Return the sum, and each term without its weight.
 
         Args:
-            raw: Output of the net: ``(B, K, [Z,] Y, X)``, or named ones.
+            raw: Output of the net: ``(B, K, [Z,] Y, X)`` or ``(B, K)``, or named ones.
             batch: Holds the targets, and the cost map under ``weight``.
             step: Optimizer steps done so far; ``None`` (validation) counts every term in full.
+                There a number that the net computed in training, and that is not there, is left
+                out: images are predicted tile by tile.
 
         Raises:
-            ComponentError: If the output or the key that a term reads is not there.
+            ComponentError: If the output or the key that a term reads is not there, or does not
+                fit its loss.
         """
-        values: dict[str, Tensor] = {}
-        total: Tensor | None = None
-        for term in self.terms:
-            value = term.loss(_picked(raw, term), _target_of(batch, term), weight=batch.get(WEIGHT))
-            waits = step is not None and step < term.warmup_steps
-            share = value * (0.0 if waits else term.weight)
-            total = share if total is None else total + share
-            values[term.name] = value.detach()
-        assert total is not None  # there is at least one term
-        return total, values
+        first = raw if isinstance(raw, Tensor) else next(iter(raw.values()))
+        total, values = first.new_zeros((), dtype=torch.float32), {}
+        with torch.autocast(first.device.type, enabled=False):
+            for term in self.terms:
+                if step is None and term.is_absent(raw):
+                    continue
+                value = term.value(raw, batch)
+                waits = step is not None and step < term.warmup_steps
+                total = total + value * (0.0 if waits else term.weight)
+                values[term.name] = value.detach()
+        self.last_terms = values
+        return total, dict(values)
 
 
 class DeepSupervision(nn.Module):
@@ -97,18 +84,30 @@ class DeepSupervision(nn.Module):
 
     Args:
         loss: Applied to each output.
+
+    Attributes:
+        last_terms: See `WeightedSum`.
     """
 
     def __init__(self, loss: WeightedSum) -> None:
         super().__init__()
         self.loss = loss
+        self.last_terms: dict[str, Tensor] = {}
 
     def forward(
         self, outputs: Sequence[Tensor] | Raw, batch: Mapping[str, Any], step: int | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted loss and terms; ``outputs`` has the main output first."""
         if isinstance(outputs, (Tensor, Mapping)):
-            return self._of_one(outputs, batch, step)
+            total, terms = self._of_one(outputs, batch, step)
+        else:
+            total, terms = self._of_several(outputs, batch, step)
+        self.last_terms = terms
+        return total, dict(terms)
+
+    def _of_several(
+        self, outputs: Sequence[Tensor], batch: Mapping[str, Any], step: int | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         read = {WEIGHT, *(term.target for term in self.loss.terms)}
         maps = {key: value for key, value in batch.items() if key in read}
         factors = [0.5**level for level in range(len(outputs))]
@@ -132,45 +131,9 @@ class DeepSupervision(nn.Module):
 
 def _resized(batch: Mapping[str, Any], like: Tensor) -> dict[str, Any]:
     """Bring every spatial tensor of a batch to the size of an output, by the nearest neighbour."""
-    size = like.shape[2:]
     return {
-        key: _nearest(value, size)
-        if isinstance(value, Tensor) and value.ndim == like.ndim and value.shape[2:] != size
+        key: nearest(value, like.shape[2:])
+        if isinstance(value, Tensor) and value.ndim == like.ndim > 2
         else value
         for key, value in batch.items()
     }
-
-
-def _nearest(image: Tensor, size: Sequence[int]) -> Tensor:
-    # interpolation wants floats; float64 holds every label exactly
-    exact = image if image.is_floating_point() else image.double()
-    return F.interpolate(exact, tuple(size), mode="nearest-exact").to(image.dtype)
-
-
-def _picked(raw: Raw, term: Term) -> Tensor:
-    if isinstance(raw, Tensor):
-        if term.prediction is None:
-            return raw
-        message = (
-            f"loss term '{term.name}' reads the output '{term.prediction}', but the net returns "
-            "one tensor: leave 'prediction' out"
-        )
-        raise ComponentError(message)
-    if term.prediction is not None and term.prediction in raw:
-        return raw[term.prediction]
-    message = (
-        f"loss term '{term.name}' reads the output {term.prediction!r}, but the net returns "
-        f"{listed(list(raw))}: set 'prediction' to one of them"
-    )
-    raise ComponentError(message)
-
-
-def _target_of(batch: Mapping[str, Any], term: Term) -> Tensor:
-    target = batch.get(term.target)
-    if isinstance(target, Tensor):
-        return target
-    message = (
-        f"loss term '{term.name}' compares with '{term.target}', but the batch holds "
-        f"{listed(list(batch))}: set 'target' to one of them"
-    )
-    raise ComponentError(message)

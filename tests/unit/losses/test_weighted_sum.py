@@ -93,7 +93,7 @@ def test_only_what_the_terms_read_is_resized(monkeypatch: pytest.MonkeyPatch) ->
         resized.append(image.shape)
         return image[..., :: image.shape[-2] // size[0], :: image.shape[-1] // size[1]]
 
-    monkeypatch.setattr("imtoolkit.losses.weighted_sum.F.interpolate", note)
+    monkeypatch.setattr("imtoolkit.losses.term.F.interpolate", note)
     total = DeepSupervision(WeightedSum([Term("ce", CrossEntropyLoss())]))
     total([LOGITS, LOGITS[..., ::2, ::2]], {**BATCH, "image": torch.zeros(2, 3, 8, 8)})
     assert resized == [BATCH["target"].shape]
