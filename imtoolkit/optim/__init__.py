@@ -4,6 +4,13 @@ BUILTINS: dict[str, dict[str, str]] = {
     "optimizer": {
         "adamw": "imtoolkit.optim.optimizers:DecayedAdamW",
         "sgd": "imtoolkit.optim.optimizers:DecayedSGD",
+        "adam": "imtoolkit.optim.optimizers:Adam",
+        "nadam": "imtoolkit.optim.optimizers:NAdam",
+        "radam": "imtoolkit.optim.optimizers:RAdam",
+        "lbfgs": "imtoolkit.optim.optimizers:LBFGS",
+        "sam": "imtoolkit.optim.sam:SAM",
+        "asam": "imtoolkit.optim.sam:ASAM",
+        "sophia": "imtoolkit.optim.sophia:Sophia",
     },
     "scheduler": {
         "one_cycle": "imtoolkit.optim.schedules:OneCycle",

@@ -41,6 +41,13 @@ class Horizon:
 def build_optimizer(name: str, params: Mapping[str, Any], parameters: Iterable[Any]) -> Optimizer:
     """Build an optimizer over parameters or groups of them.
 
+    An optimizer inside its parameters, as the base of SAM, is built over the same ones.
+
+    Args:
+        name: A built-in, a class of ``torch.optim``, or a dotted path.
+        params: What the user wrote.
+        parameters: Tensors, or groups ``{"params": [...], "lr": ...}``.
+
     Raises:
         ComponentError: If it cannot be found or refuses its parameters.
         ConfigError: If there is nothing to train.
@@ -49,8 +56,42 @@ def build_optimizer(name: str, params: Mapping[str, Any], parameters: Iterable[A
     if not held:
         message = "every weight is frozen: there is nothing to train"
         raise ConfigError(Problem(message, where="task.freeze"))
-    optimizer: Optimizer = registry.build("optimizer", name, {**params, "params": held})
+    given = {
+        key: build_optimizer(value["name"], value["params"], held)
+        if registry.is_component(value) and registry.nested_kind("optimizer", key) == "optimizer"
+        else value
+        for key, value in with_base(name, params).items()
+    }
+    # each optimizer writes its options into groups of its own
+    own = [dict(item) if isinstance(item, dict) else item for item in held]
+    optimizer: Optimizer = registry.build("optimizer", name, {**given, "params": own})
     return optimizer
+
+
+def with_base(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters with the optimizer that works inside, where the class needs one."""
+    base = getattr(registry.resolve("optimizer", name), "default_base", None)
+    return {**({} if base is None else {"base": {"name": base, "params": {}}}), **params}
+
+
+def option_of(name: str, params: Mapping[str, Any], option: str) -> float | None:
+    """Return an option such as ``lr`` as given or by default; ``None`` where there is none.
+
+    It is that of the optimizer inside where the outer one does not know it.
+
+    Example:
+        >>> option_of("sam", {"base": {"name": "adamw", "params": {"lr": 0.5}}}, "lr")
+        0.5
+        >>> option_of("adam", {}, "weight_decay"), option_of("lbfgs", {}, "weight_decay")
+        (0, None)
+    """
+    found = inspect.signature(registry.resolve("optimizer", name)).parameters.get(option)
+    if option in params or found is not None:
+        value = params.get(option, found.default if found is not None else None)
+        return value if isinstance(value, (int, float)) else None
+    inner = [value for value in with_base(name, params).values() if registry.is_component(value)]
+    values = (option_of(value["name"], value["params"], option) for value in inner)
+    return next((value for value in values if value is not None), None)
 
 
 def build_scheduler(

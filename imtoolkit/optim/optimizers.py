@@ -11,6 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import LBFGS, Adam, NAdam, RAdam
+
+__all__ = ["LBFGS", "Adam", "DecayedAdamW", "DecayedSGD", "NAdam", "RAdam", "decay_groups"]
 
 Parameters = Iterable[Any]
 
