@@ -116,6 +116,11 @@ class MetricSuite:
         """Tell whether a column is a record, and no number to average."""
         return self.records is not None and self.records.has(name, prefix)
 
+    @property
+    def parts(self) -> dict[str, MetricSuite]:
+        """The suites of single outputs by the name of their head; ``""`` where there is one."""
+        return {"": self}
+
     def rows(
         self,
         prediction: Tensor,

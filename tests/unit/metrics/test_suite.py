@@ -20,8 +20,15 @@ from torchmetrics.segmentation import MeanIoU
 
 from imtoolkit.core.errors import ComponentError
 from imtoolkit.metrics.foreign import as_image_metric
+from imtoolkit.metrics.heads import HeadMetrics
 from imtoolkit.metrics.segmentation import HausdorffMetric
-from imtoolkit.metrics.suite import MetricSuite, SegmentationMetrics, reduce_rows
+from imtoolkit.metrics.suite import (
+    ClassificationMetrics,
+    MetricSuite,
+    RegressionMetrics,
+    SegmentationMetrics,
+    reduce_rows,
+)
 
 
 def _batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,3 +126,34 @@ def test_a_metric_that_cannot_measure_labels_is_named() -> None:
     labels = np.zeros((4, 4), np.int64)
     with pytest.raises(ComponentError, match="MultilabelF1Score cannot measure label images"):
         metric(labels, labels)
+
+
+def test_the_metrics_of_heads_have_their_names() -> None:
+    suite = HeadMetrics(
+        {
+            "cells": SegmentationMetrics(["background", "target"], names=["dice"]),
+            "grade": ClassificationMetrics(["low", "high"], names=["accuracy"]),
+            "age": RegressionMetrics(names=["mae"]),
+        }
+    )
+    rows = [
+        {"loss": 1.0, "cells/dice": 0.5, "cells/dice/target": 0.5},
+        {"loss": 2.0, "cells/dice": 1.0, "cells/dice/target": 1.0},
+    ]
+    grades = ClassificationMetrics(["low", "high"]).records
+    assert grades is not None
+    for row, (chances, true, age) in zip(
+        rows, (([0.9, 0.1], 0, 3.0), ([0.8, 0.2], 1, 5.0)), strict=True
+    ):
+        row |= {f"grade/{name}": value for name, value in grades.row(chances, true).items()}
+        row |= {"age/target": age, "age/predicted": age + 1}
+    assert suite.summarise(rows) == {
+        "loss": 1.5,
+        "cells/dice": 0.75,
+        "cells/dice/target": 0.75,
+        "grade/accuracy": 0.5,
+        "age/mae": 1.0,
+    }
+    assert suite.directions == {"cells/dice": "max", "grade/accuracy": "max", "age/mae": "min"}
+    assert suite.is_record("grade/probability/low")
+    assert not suite.is_record("cells/dice/target")
