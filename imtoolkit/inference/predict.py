@@ -62,12 +62,17 @@ def predict_tiled(
 
 
 def mirrored(net: Net, spatial_dims: int) -> Net:
-    """Return a net that averages its output over all mirrored copies of its input."""
+    """Return a net that averages its output over all mirrored copies of its input.
+
+    An output with a value for each pixel is mirrored back first; values for the whole image
+    ``(N, K)`` are averaged as they are.
+    """
     axes = range(2, 2 + spatial_dims)
     subsets = [s for n in range(spatial_dims + 1) for s in itertools.combinations(axes, n)]
 
     def average(image: Tensor) -> Tensor:
-        total = sum(net(image.flip(subset)).float().flip(subset) for subset in subsets)
+        outputs = ((subset, net(image.flip(subset)).float()) for subset in subsets)
+        total = sum(raw.flip(subset) if raw.ndim > 2 else raw for subset, raw in outputs)
         return total / len(subsets)  # type: ignore[return-value]  # sum() of tensors is a tensor
 
     return average

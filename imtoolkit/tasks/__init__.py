@@ -13,15 +13,22 @@ from imtoolkit.core import registry
 from imtoolkit.core.errors import ConfigError, Problem, did_you_mean
 from imtoolkit.core.facts import DataFacts, TargetKind, TargetSpec
 
+from .targets import target_of_config
+
 if TYPE_CHECKING:
     from imtoolkit.config.sections import InferenceConfig, TaskConfig
 
     from .base import Task
 
-CATEGORIES: Final[dict[str, tuple[str, TargetKind]]] = {
-    "segmentation": ("imtoolkit.tasks.segmentation:SegmentationTask", TargetKind.LABELS),
+CATEGORIES: Final[dict[str, str]] = {
+    "segmentation": "imtoolkit.tasks.segmentation:SegmentationTask",
+    "classification": "imtoolkit.tasks.classification:ClassificationTask",
+    "regression": "imtoolkit.tasks.regression:RegressionTask",
+    "enhancement": "imtoolkit.tasks.enhancement:EnhancementTask",
+    "noise2void": "imtoolkit.tasks.noise2void:Noise2VoidTask",
+    "multitask": "imtoolkit.tasks.multitask:MultitaskTask",
 }
-"""Category -> the class of its task, and what kind of target it learns."""
+"""Category -> the class of its task."""
 
 
 def target_spec(config: TaskConfig) -> TargetSpec:
@@ -30,10 +37,14 @@ def target_spec(config: TaskConfig) -> TargetSpec:
     Raises:
         ConfigError: If the category is unknown.
     """
-    classes = tuple(getattr(config, "classes", None) or ())
     if config.category in CATEGORIES:
-        return TargetSpec(CATEGORIES[config.category][1], classes)
-    return TargetSpec(_plugin(config.category).target_kind, classes)
+        return target_of_config(config)
+    found = _plugin(config.category)
+    if hasattr(found, "target_spec"):
+        spec: TargetSpec = found.target_spec(config)
+        return spec
+    classes = tuple(getattr(config, "classes", None) or ())
+    return TargetSpec(getattr(found, "target_kind", TargetKind.NONE), classes)
 
 
 def build_task(
@@ -58,7 +69,7 @@ def build_task(
 def _task_class(category: str) -> Any:
     if category not in CATEGORIES:
         return _plugin(category)
-    module, _, name = CATEGORIES[category][0].partition(":")
+    module, _, name = CATEGORIES[category].partition(":")
     return getattr(importlib.import_module(module), name)
 
 

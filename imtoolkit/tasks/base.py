@@ -1,8 +1,9 @@
 """The base of all tasks: nets, losses and optimizers by role, one step, exact numbers.
 
 A category writes `Task.build_nets`, `Task.build_losses`, `Task.build_metrics`, `Task.step`,
-`Task.apply_net` and `Task.postprocess`; everything else stands here and, for validation and test,
-in `measuring`, in the order in which it runs.
+`Task.apply_net`, `Task.measure` and `Task.postprocess`, or derives from `SupervisedTask`, which
+writes them from a goal; everything else stands here and, for validation and test, in `measuring`,
+in the order in which it runs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any, ClassVar, Final
 
@@ -19,18 +21,21 @@ import torch
 from torch import Tensor, nn
 
 from imtoolkit.config.sections import InferenceConfig, TaskConfig
-from imtoolkit.core.batch import Batch, Stage, StepOutput
+from imtoolkit.core.batch import IMAGE, Batch, Stage, StepOutput
+from imtoolkit.core.errors import DataError
 from imtoolkit.core.facts import DataFacts, TargetKind
 from imtoolkit.core.seeding import mix
 from imtoolkit.inference.predict import predict_tiled
 from imtoolkit.nets.freezing import freeze, hold_frozen_norms
+from imtoolkit.nets.inputs import inputs_of
 from imtoolkit.nets.loading import LoadReport, load_matching
 
 from . import optimization
+from .goals import Goal
 from .means import EpochMeans
 from .measuring import Measuring
-from .rows import batch_size
-from .tiling import Tiling
+from .rows import batch_size, first_of
+from .tiling import Tiling, check_inputs
 
 _WEIGHTS: Final = 1  # tells the seed of the weights from those of the steps
 _CHECKPOINT_KEY: Final = "imtoolkit"
@@ -46,6 +51,7 @@ class Task(Measuring):
         seed: Seed of the weights, and of dropout at each step.
 
     Attributes:
+        goals: What each output of the net means, by name; empty where a task does not say.
         nets: Nets by role.
         losses: The loss; returns the sum and its terms.
         tiling: Knows the tile for an image, and the sizes that the nets take.
@@ -68,6 +74,7 @@ class Task(Measuring):
         self.memory_format: torch.memory_format = torch.contiguous_format
         self._means = EpochMeans()
         self._restored = False
+        self.goals = self.build_goals()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(seed, _WEIGHTS))
             self.nets = nn.ModuleDict(self.build_nets())
@@ -75,9 +82,13 @@ class Task(Measuring):
         self.frozen = freeze(self, config.freeze)
         hold_frozen_norms(self)
         self.tiling = Tiling(self.nets, facts, inference)
-        self.tiling.check()
+        self.check_nets()
 
     # --- what a category writes ----------------------------------------------------------------
+
+    def build_goals(self) -> dict[str, Goal]:
+        """Say what each output of the net means."""
+        return {}
 
     @abstractmethod
     def build_nets(self) -> dict[str, nn.Module]:
@@ -86,6 +97,18 @@ class Task(Measuring):
     @abstractmethod
     def build_losses(self) -> nn.Module:
         """Build the loss: called with (outputs, batch, step), returns the sum and its terms."""
+
+    def check_nets(self) -> None:
+        """Refuse nets that cannot take the inputs, patches or tiles, before anything is trained.
+
+        Raises:
+            ConfigError: With what fits.
+        """
+        for role, net in self.nets.items():
+            check_inputs(
+                net, self.facts, where=f"task.{'net' if role == 'net' else 'nets.' + role}"
+            )
+        self.tiling.check()
 
     # --- training ---------------------------------------------------------------------------------
 
@@ -125,53 +148,102 @@ class Task(Measuring):
 
     # --- nets on images ---------------------------------------------------------------------------
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, **more: Tensor) -> Any:
         """Return the main output for a batch of patches ``(B, C, [Z,] Y, X)``."""
-        return self.apply_net(image)
+        return self.apply_net(image, **more)
 
     @abstractmethod
-    def apply_net(self, image: Tensor) -> Tensor:
-        """Return the output that predicts: ``(B, K, [Z,] Y, X)``."""
+    def apply_net(self, image: Tensor, **more: Tensor) -> Any:
+        """Return the output that predicts: ``(B, K, [Z,] Y, X)`` or ``(B, K)``.
+
+        Args:
+            image: Patches or whole images ``(B, C, [Z,] Y, X)``.
+            more: Further inputs of the net by their keys in the batch, such as ``tabular``; those
+                of one image serve all its patches.
+        """
+
+    def call_net(self, batch: Batch, role: str = "net") -> Any:
+        """Apply a net to what it takes of a batch: its ``inputs``, the image where it has none."""
+        return self.nets[role](*(self._input(batch, key) for key in inputs_of(self.nets[role])))
+
+    def _input(self, batch: Batch, key: str) -> Any:
+        image = batch[IMAGE]
+        if key == IMAGE:
+            return self.in_memory_format(image)
+        if key not in batch:
+            message = f"the net takes '{key}' beside the image, and there is none"
+            raise DataError(message)
+        value = batch[key]
+        if isinstance(value, Tensor) and len(value) == 1 < len(image):
+            return value.expand(len(image), *value.shape[1:])
+        return value
+
+    def further_inputs(self, batch: Batch, role: str = "net") -> dict[str, Tensor]:
+        """Return what a net takes of a batch beside the image."""
+        wanted = inputs_of(self.nets[role])
+        return {key: batch[key] for key in wanted if key != IMAGE and key in batch}
 
     def in_memory_format(self, image: Tensor) -> Tensor:
         """Return the image in the memory format that the nets are in."""
         return image.contiguous(memory_format=self.memory_format)
 
-    def tiled(self, image: Tensor, stage: Stage, role: str | None = None) -> Tensor:
+    def whole(self, image: Tensor, stage: Stage, **more: Tensor) -> Any:
+        """Predict one whole image: tile by tile, unless a task does otherwise."""
+        return self.tiled(image, stage, more=more)
+
+    def tiled(
+        self,
+        image: Tensor,
+        stage: Stage,
+        role: str | None = None,
+        *,
+        more: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
         """Predict one whole image, tile by tile.
 
         Args:
             image: ``(1, C, [Z,] Y, X)`` on the device of the nets.
             stage: Test and prediction average over mirrored copies where the config asks for it.
             role: Whose sizes count; the first role when left out.
+            more: Further inputs of the net, see `apply_net`.
 
         Returns:
             Float32 tensor ``(1, K, [Z,] Y, X)``.
         """
         return predict_tiled(
-            self.apply_net,
+            partial(self.apply_net, **(more or {})),
             image,
             tile=self.tiling.tile_for(tuple(image.shape[2:]), role),
             overlap=self.inference.overlap,
             blend=self.inference.blend.value,
             batch_size=self.inference.batch_size,
-            flips=self.inference.flips and stage in (Stage.TEST, Stage.PREDICT),
+            flips=self.averages_flips(stage),
         )
 
-    def predict_image(self, image: Tensor) -> Tensor:
+    def averages_flips(self, stage: Stage) -> bool:
+        """Tell whether a stage averages over mirrored copies; validation does without."""
+        return self.inference.flips and stage in (Stage.TEST, Stage.PREDICT)
+
+    def predict_image(self, image: Tensor, **more: Tensor) -> Any:
         """Predict one whole image outside of a trainer.
 
         Args:
             image: ``(C, [Z,] Y, X)`` or ``(1, C, [Z,] Y, X)``, preprocessed, on any device.
+            more: Further inputs of the net, such as ``tabular`` ``(F,)`` or ``(1, F)``.
 
         Returns:
-            Float32 output ``(K, [Z,] Y, X)`` on the device of the task.
+            Float32 output ``(K, [Z,] Y, X)`` or ``(K,)`` on the device of the task; a dict of them
+            for a net of named outputs.
         """
         batched = image[None] if image.ndim == self.facts.spatial_dims + 1 else image
         # with a precision such as bf16-true the weights themselves are of another type
         dtype = next((w.dtype for w in self.nets.parameters()), torch.float32)
+        beside = {
+            key: (value[None] if value.ndim == 1 else value).to(self.device, dtype)
+            for key, value in more.items()
+        }
         with evaluating(self), torch.inference_mode():
-            return self.tiled(batched.to(self.device, dtype), Stage.PREDICT)[0]
+            return first_of(self.whole(batched.to(self.device, dtype), Stage.PREDICT, **beside))
 
     # --- weights ----------------------------------------------------------------------------------
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from imtoolkit.config.sections import Component, LossTerm, TaskConfig
-from imtoolkit.core import registry
 from imtoolkit.core.errors import ConfigError, Problem, listed
 from imtoolkit.losses.adapting import build_loss
 from imtoolkit.losses.weighted_sum import Term, WeightedSum
+
+from .masking import LabelledOnly
+
+if TYPE_CHECKING:
+    from .goals import Goal
 
 
 def net_of(config: TaskConfig, role: str, roles: Sequence[str]) -> Component:
@@ -29,22 +32,11 @@ def net_of(config: TaskConfig, role: str, roles: Sequence[str]) -> Component:
     raise ConfigError(Problem(message, where="task.nets"))
 
 
-def build_terms(
-    terms: Mapping[str, LossTerm],
-    *,
-    out_channels: int,
-    spatial_dims: int,
-    class_weights: Sequence[float] | None = None,
-    labels: bool = True,
-) -> WeightedSum:
+def build_terms(terms: Mapping[str, tuple[LossTerm, Goal]]) -> WeightedSum:
     """Build the weighted sum of named terms.
 
     Args:
-        terms: Terms by name.
-        out_channels: Channels of the prediction.
-        spatial_dims: 2 or 3.
-        class_weights: Weight of each class, for the terms that take weights.
-        labels: Whether targets are label images.
+        terms: Terms by name, each with the goal that it serves.
 
     Raises:
         ConfigError: If a name is taken, or class weights are given and no term takes them.
@@ -53,36 +45,49 @@ def build_terms(
     if len(terms) > 1 and "loss" in terms:
         message = "'loss' is the name of the sum: give the term another name"
         raise ConfigError(Problem(message, where="task.losses.loss"))
-    built, weighted = [], []
-    for name, term in terms.items():
-        loss, took_weights = build_loss(
-            term.name,
-            term.params,
-            out_channels=out_channels,
-            spatial_dims=spatial_dims,
-            class_weights=class_weights,
-            labels=labels,
-            where=f"task.losses.{name}",
-        )
-        built.append(Term(name, loss, term.weight, term.warmup_steps, term.prediction, term.target))
-        weighted.append(took_weights)
-    if class_weights is not None and not any(weighted):
-        message = (
-            f"none of the losses {listed(list(terms))} takes class weights: use dice_ce, for one"
-        )
-        raise ConfigError(Problem(message, where="task.class_weights"))
+    built, weighted = [], set()
+    for name, (term, goal) in terms.items():
+        made, took_weights = _build_term(name, term, goal)
+        built.append(made)
+        weighted.update([goal.name] if took_weights else [])
+    _check_weights(terms, weighted)
     return WeightedSum(built)
 
 
-def build_metrics(components: Sequence[Component], **known: Any) -> list[Any]:
-    """Build metrics; what they leave open and ``known`` holds is filled in.
+def _build_term(name: str, term: LossTerm, goal: Goal) -> tuple[Term, bool]:
+    params = goal.loss_params(term)
+    loss, took_weights = build_loss(
+        term.name,
+        params,
+        out_channels=goal.out_channels,
+        spatial_dims=goal.facts.spatial_dims,
+        class_weights=goal.class_weights,
+        labels=goal.labels,
+        activation=term.activation,
+        where=f"task.losses.{name}",
+    )
+    filled = params != term.params
+    made = Term(
+        name,
+        LabelledOnly(loss, dense=goal.dense) if goal.masks_missing else loss,
+        term.weight,
+        term.warmup_steps,
+        term.prediction,
+        term.target,
+        term.activation,
+        None if term.channels is None else tuple(term.channels),
+        term.resize_target,
+    )
+    return made, took_weights or filled
 
-    Raises:
-        ComponentError: If one cannot be found or refuses its parameters.
-    """
-    made = []
-    for component in components:
-        wanted = inspect.signature(registry.resolve("metric", component.name)).parameters
-        filled = {key: value for key, value in known.items() if key in wanted}
-        made.append(registry.build("metric", component.name, component.params, **filled))
-    return made
+
+def _check_weights(terms: Mapping[str, tuple[LossTerm, Goal]], weighted: set[str]) -> None:
+    """Refuse class weights that no term of their goal takes."""
+    goals = {goal.name: goal for _, goal in terms.values()}
+    for goal in goals.values():
+        if goal.class_weights is None or goal.name in weighted:
+            continue
+        own = [name for name, (_, served) in terms.items() if served is goal]
+        use = "dice_ce" if goal.dense else "cross_entropy"
+        message = f"none of the losses {listed(own)} takes class weights: use {use}, for one"
+        raise ConfigError(Problem(message, where=f"{goal.where}.class_weights"))

@@ -12,11 +12,14 @@ from typing import Any, ClassVar, Literal
 import pytorch_lightning as pl
 from torch import Tensor
 
-from imtoolkit.core.batch import PREDICTION, SPACING, TARGET, WEIGHT, Batch, Stage, StepOutput
+from imtoolkit.core.batch import PREDICTION, TARGET, Batch, Stage, StepOutput
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.metrics.suite import MetricSuite
 
-from .rows import Row, gathered, one_by_one, place_of, summarised, unique_sorted
+from .goals.base import pixel_inputs
+from .rows import Row, first_of, gathered, one_by_one, place_of, summarised, unique_sorted
+
+Prediction = Tensor | dict[str, Tensor]
 
 
 class Measuring(pl.LightningModule, ABC):
@@ -43,8 +46,12 @@ class Measuring(pl.LightningModule, ABC):
         """Apply the nets to a batch and compute the loss; serves training, validation and test."""
 
     @abstractmethod
-    def postprocess(self, raw: Tensor) -> Tensor:
-        """Turn the net's output ``([B,] K, [Z,] Y, X)`` into what is written to a file."""
+    def postprocess(self, raw: Any) -> Any:
+        """Turn the net's output, with or without the axis of the batch, into the result.
+
+        Labels ``([B,] [Z,] Y, X)``, an image ``([B,] C, [Z,] Y, X)``, a class ``([B])``, numbers
+        ``([B,] n)``; of a net of named outputs a dict of them.
+        """
 
     # --- Lightning's hooks ------------------------------------------------------------------------
 
@@ -74,7 +81,7 @@ class Measuring(pl.LightningModule, ABC):
 
     def _evaluate(self, batch: Batch, batch_idx: int, stage: Stage) -> dict[str, Any]:
         """Add a row for each image; return what was predicted, which Lightning drops after use."""
-        predictions: list[Tensor | None] = []
+        predictions: list[Prediction | None] = []
         for index, one in enumerate(one_by_one(batch)):
             output = self.step(one, stage)
             row = place_of(one, fallback=f"{self.global_rank}-{batch_idx:06d}-{index}")
@@ -83,31 +90,35 @@ class Measuring(pl.LightningModule, ABC):
             terms = self._shown_terms(output)
             row |= {f"loss/{name}": float(value) for name, value in terms.items()}
             prediction = self.prediction_of(output)
-            row |= self.measure(prediction, one, stage)
+            row |= self.measure(output, prediction, one, stage)
             self.rows[stage].append(row)
-            predictions.append(None if prediction is None else prediction[0])
+            predictions.append(first_of(prediction))
         return {PREDICTION: predictions}
 
-    def prediction_of(self, output: StepOutput) -> Tensor | None:
-        """Return what is written to files ``(B, ...)``; nothing for a net of named outputs."""
-        return self.postprocess(output.raw) if isinstance(output.raw, Tensor) else None
+    def prediction_of(self, output: StepOutput) -> Prediction | None:
+        """Return the results ``(B, ...)`` of a step, by name for a net of named outputs."""
+        return None if output.raw is None else self.postprocess(output.raw)
 
-    def measure(self, prediction: Tensor | None, batch: Batch, stage: Stage) -> Row:
-        """Return the metrics of one image; nothing where there is no target."""
-        if TARGET not in batch or prediction is None:
+    def measure(
+        self, output: StepOutput, prediction: Prediction | None, batch: Batch, stage: Stage
+    ) -> Row:
+        """Return the metrics and records of one image; metrics only where there is a target.
+
+        Args:
+            output: What `step` returned for a batch of one.
+            prediction: What `prediction_of` made of it.
+            batch: The batch of one.
+            stage: Validation or test.
+        """
+        del output
+        if TARGET not in batch or not isinstance(prediction, Tensor):
             return {}
-        target, weight = batch[TARGET], batch.get(WEIGHT)
-        rows = self.metrics(stage).rows(
-            prediction,
-            target[:, 0],
-            None if weight is None else weight[:, 0],
-            batch.get(SPACING),
-        )
-        return dict(rows[0])
+        target, (weight, spacing) = batch[TARGET], pixel_inputs(batch)
+        return dict(self.metrics(stage).rows(prediction, target[:, 0], weight, spacing)[0])
 
     def _finish(self, stage: Stage) -> None:
         self.rows[stage] = unique_sorted(gathered(self.rows[stage]))
-        means = summarised(self.rows[stage])
+        means = summarised(self.rows[stage], self.metrics(stage))
         named = {f"{stage.value}/{name}": value for name, value in means.items()}
         for name, value in named.items():
             self._log(name, value)
@@ -148,8 +159,8 @@ class Measuring(pl.LightningModule, ABC):
         known = self.directions
         if name.startswith("val/"):
             known = {"loss": "min", **self.metrics(Stage.VAL).directions}
-        for part in name.split("/")[1:] or [name]:
-            if part in known:
-                return known[part]
+        for metric, direction in known.items():
+            if f"/{metric}/" in f"/{name}/":
+                return direction
         message = f"'{name}' is no metric of this task; names are like val/{' or val/'.join(known)}"
         raise ConfigError(Problem(message, where=where))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from imtoolkit.core.batch import DATASET, ID, IMAGE, Batch
-from imtoolkit.metrics.suite import reduce_rows
+from imtoolkit.metrics.suite import MetricSuite, reduce_rows
 
 Row = dict[str, Any]
 
@@ -34,18 +34,23 @@ def unique_sorted(rows: Sequence[Row]) -> list[Row]:
     return [by_place[place] for place in sorted(by_place)]
 
 
-def summarised(rows: Sequence[Row]) -> dict[str, float]:
-    """Average the rows: ``name`` over all images, ``dataset/name`` where there are several sets.
+def summarised(rows: Sequence[Row], metrics: MetricSuite | None = None) -> dict[str, float]:
+    """Sum up the rows: ``name`` over all images, ``dataset/name`` where there are several sets.
+
+    Args:
+        rows: One for each image.
+        metrics: What knows how; left out, each column is averaged.
 
     Example:
         >>> summarised([{"dataset": "x", "dice": 1.0}, {"dataset": "y", "dice": 0.5}])
         {'dice': 0.75, 'x/dice': 1.0, 'y/dice': 0.5}
     """
-    means = reduce_rows(rows)
+    reduced = reduce_rows if metrics is None else metrics.summarise
+    means = reduced(rows)
     datasets = sorted({row["dataset"] for row in rows})
     if len(datasets) > 1:
         for dataset in datasets:
-            own = reduce_rows([row for row in rows if row["dataset"] == dataset])
+            own = reduced([row for row in rows if row["dataset"] == dataset])
             means |= {f"{dataset}/{name}": value for name, value in own.items()}
     return means
 
@@ -71,6 +76,13 @@ def place_of(batch: Batch, fallback: str) -> Row:
         "id": str(_first(batch.get(ID), fallback)),
         "dataset": str(_first(batch.get(DATASET), "data")),
     }
+
+
+def first_of(prediction: Tensor | dict[str, Tensor] | None) -> Any:
+    """Return what belongs to the first image of a batch, by name where there are names."""
+    if isinstance(prediction, dict):
+        return {name: value[0] for name, value in prediction.items()}
+    return None if prediction is None else prediction[0]
 
 
 def _part(value: Any, index: int, size: int) -> Any:

@@ -8,8 +8,10 @@ from typing import Any
 from torch import nn
 
 from imtoolkit.config.sections import InferenceConfig
-from imtoolkit.core.errors import ConfigError, Problem
+from imtoolkit.core.batch import TABULAR
+from imtoolkit.core.errors import ConfigError, Problem, listed
 from imtoolkit.core.facts import DataFacts
+from imtoolkit.nets.inputs import inputs_of
 from imtoolkit.nets.sizes import SizeProbe, check_size
 
 
@@ -25,7 +27,9 @@ class Tiling:
     def __init__(self, nets: nn.ModuleDict, facts: DataFacts, inference: InferenceConfig) -> None:
         self._names = {role: type(net).__name__ for role, net in nets.items()}
         self._probes = {
-            role: SizeProbe(net, facts.in_channels, facts.spatial_dims)
+            role: SizeProbe(
+                net, facts.in_channels, facts.spatial_dims, {TABULAR: len(facts.tabular)}
+            )
             for role, net in nets.items()
         }
         self._dims = facts.spatial_dims
@@ -62,6 +66,26 @@ class Tiling:
             self._check(first, tuple(shape), "inference.tile")
         return rounded or tuple(shape)
 
+    def fitting(self, shape: Sequence[int], role: str | None = None) -> tuple[int, ...]:
+        """Return the least size that covers an image and that the net takes, else that size."""
+        first = role or next(iter(self._probes))
+        return self._probes[first].rounded_up(shape) or tuple(shape)
+
+    def trial(self, role: str | None = None) -> tuple[Any, tuple[int, ...]] | None:
+        """Return what a net makes of two images, as shapes alone, and the size of the images.
+
+        The images are patches, or small ones where there are no patches; ``None`` where the net
+        takes none of them, or cannot be asked on shapes alone.
+        """
+        probe = self._probes[role or next(iter(self._probes))]
+        size = self._patch or probe.rounded_up((32,) * self._dims)
+        if size is None:
+            return None
+        try:
+            return probe.output(size), tuple(size)
+        except Exception:  # noqa: BLE001 - `check` tells in which sizes the net can be used
+            return None
+
     def _check(self, role: str, size: tuple[int, ...], where: str) -> None:
         if len(size) != self._dims:
             message = (
@@ -70,3 +94,30 @@ class Tiling:
             )
             raise ConfigError(Problem(message, where=where))
         check_size(self._probes[role], size, name=self._names[role], where=where)
+
+
+def check_inputs(net: nn.Module, facts: DataFacts, *, where: str) -> None:
+    """Refuse a net that wants tabular columns of data without any, and one that ignores them.
+
+    Args:
+        net: The net; its attribute ``inputs`` names what it takes beside the image.
+        facts: What the data module found.
+        where: Key of the net in the config.
+
+    Raises:
+        ConfigError: With what to change.
+    """
+    name, takes = type(net).__name__, TABULAR in inputs_of(net)
+    if takes and not facts.tabular:
+        message = (
+            f"net '{name}' takes tabular columns, and the data have none: list them under "
+            "data.tabular, or take a net of images alone"
+        )
+        raise ConfigError(Problem(message, where=where))
+    if facts.tabular and not takes:
+        message = (
+            f"net '{name}' takes images alone and would ignore the {len(facts.tabular)} tabular "
+            f"feature(s) {listed(list(facts.tabular))}: leave data.tabular out, or take a net that "
+            f"joins them in (its inputs name '{TABULAR}')"
+        )
+        raise ConfigError(Problem(message, where="data.tabular"))

@@ -191,7 +191,8 @@ def _validation(task: Task, data: Any, device: torch.device) -> tuple[float, dic
     batch = moved(data.samples("val", 1)[0], device)
     task.eval()
     start = time.perf_counter()
-    row = task.measure(task.prediction_of(task.step(batch, Stage.VAL)), batch, Stage.VAL)
+    output = task.step(batch, Stage.VAL)
+    row = task.measure(output, task.prediction_of(output), batch, Stage.VAL)
     seconds = time.perf_counter() - start
     task.train()
     numbers = {f"val/{name}": float(v) for name, v in row.items() if isinstance(v, (int, float))}

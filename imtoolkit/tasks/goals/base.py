@@ -1,0 +1,180 @@
+"""The contract of a goal, which tasks, trainer and callbacks read.
+
+A task has one goal for each output of its net: one, named ``output``, or one for each head. A goal
+takes plain values, knows the data by their facts, and holds no weights.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from torch import Tensor
+
+from imtoolkit.config.sections import Component, LossTerm
+from imtoolkit.core.batch import SPACING, TARGET, WEIGHT, Batch, Stage
+from imtoolkit.core.errors import ConfigError, Problem
+from imtoolkit.core.facts import DataFacts
+from imtoolkit.metrics.suite import MetricSuite
+
+OUTPUT: Final = "output"
+"""Name of the goal of a task whose net has one output."""
+
+
+class Goal(ABC):
+    """What one output of a net means.
+
+    Args:
+        facts: What the data module found.
+        out_channels: Channels of the output.
+        name: ``output``, or the name of the head.
+        key: Key of the batch under which the truth stands.
+        where: Key of the config that describes the goal, for messages.
+
+    Attributes:
+        dense: Whether there is a value for each pixel ``(B, K, [Z,] Y, X)``, or for each image
+            ``(B, K)``.
+        main_metric: Metric by which the best state is chosen, without stage.
+        labels: Whether the truth is class numbers, as losses need to know.
+        masks_missing: Whether losses leave out images without the truth.
+        classes: Names of the classes, where there are; of channels or numbers otherwise.
+        class_weights: Weight of each class in the losses that take weights.
+    """
+
+    dense: ClassVar[bool] = True
+    main_metric: ClassVar[str]
+
+    def __init__(
+        self,
+        facts: DataFacts,
+        out_channels: int,
+        *,
+        name: str = OUTPUT,
+        key: str = TARGET,
+        where: str = "task",
+    ) -> None:
+        self.facts = facts
+        self.out_channels = out_channels
+        self.name = name
+        self.key = key
+        self.where = where
+        self.classes: tuple[str, ...] = ()
+        self.class_weights: Sequence[float] | None = None
+        self.labels = False
+        self.masks_missing = not self.dense or name != OUTPUT
+
+    # --- learning -----------------------------------------------------------------------------
+
+    @property
+    def loss_key(self) -> str:
+        """Key under which the losses find what is learnt: that of the head, or ``target``."""
+        return TARGET if self.name == OUTPUT else self.name
+
+    @abstractmethod
+    def default_terms(self) -> dict[str, LossTerm]:
+        """Return the terms of the loss where the config names none."""
+
+    def loss_params(self, term: LossTerm) -> dict[str, Any]:
+        """Return the parameters of a term, completed by what the goal knows."""
+        return dict(term.params)
+
+    def target_of(self, batch: Batch) -> Tensor | None:
+        """Return the truth in the user's units; ``None`` where the batch has none."""
+        target = batch.get(self.key)
+        return target if isinstance(target, Tensor) else None
+
+    def learnt(self, batch: Batch) -> Tensor | None:
+        """Return what the losses compare the output with; the truth itself unless scaled."""
+        return self.target_of(batch)
+
+    def is_labelled(self, batch: Batch) -> bool:
+        """Tell whether a batch holds the truth for at least one image."""
+        return self.target_of(batch) is not None
+
+    # --- results ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def postprocess(self, raw: Tensor) -> Tensor:
+        """Turn an output, with or without the axis of the batch, into the result."""
+
+    def probabilities(self, raw: Tensor) -> Tensor | None:
+        """Return the probability of each class, in the shape of the output; else ``None``."""
+        del raw
+        return None
+
+    # --- measuring ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def build_metrics(self, stage: Stage, components: Sequence[Component] | None) -> MetricSuite:
+        """Build the metrics of a stage: those of the config, or the usual ones."""
+
+    @abstractmethod
+    def measure(self, metrics: MetricSuite, raw: Tensor, result: Tensor, batch: Batch) -> Any:
+        """Return the row of one image, or ``{}`` where there is no truth.
+
+        Args:
+            metrics: What `build_metrics` returned.
+            raw: The output ``(1, K, ...)``.
+            result: What `postprocess` made of it.
+            batch: A batch of one.
+        """
+
+    # --- shapes -------------------------------------------------------------------------------
+
+    def check_output(self, raw: Tensor, image: Tensor, net: str) -> None:
+        """Refuse an output of another shape than the goal needs.
+
+        Args:
+            raw: The output.
+            image: What the net was given ``(B, C, [Z,] Y, X)``.
+            net: Name of the net, for the message.
+
+        Raises:
+            ConfigError: With the shapes of both sides.
+        """
+        wanted = (raw.shape[0], self.out_channels, *(image.shape[2:] if self.dense else ()))
+        if tuple(raw.shape) == wanted:
+            return
+        message = (
+            f"net '{net}' returns {list(raw.shape)}{self._of()} for a batch of images "
+            f"{list(image.shape)}; {self.describe()} needs {list(wanted)}. {self._remedy(raw)}"
+        )
+        raise ConfigError(Problem(message, where="task.net"))
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Say in words what is learnt, such as ``a classification of 3 classes``."""
+
+    def _of(self) -> str:
+        return "" if self.name == OUTPUT else f" as '{self.name}'"
+
+    def _remedy(self, raw: Tensor) -> str:
+        dims = self.facts.spatial_dims
+        if self.dense and raw.ndim != dims + 2:
+            return "Take a net with a value for each pixel, such as UNet"
+        if not self.dense and raw.ndim != 2:
+            return "Take a net with values for the whole image, such as DenseNet121 or resnet18"
+        if raw.shape[1] != self.out_channels:
+            return (
+                f"It has {raw.shape[1]} instead of {self.out_channels} output channels: leave "
+                "their number out of its parameters, and it is filled in"
+            )
+        return "Input and output must have the same spatial shape: check strides and padding"
+
+
+def pixel_inputs(batch: Mapping[str, Any]) -> tuple[Tensor | None, Tensor | None]:
+    """Return cost maps ``(B, [Z,] Y, X)`` and pixel sizes ``(B, dims)`` of a batch, or ``None``."""
+    weight = batch.get(WEIGHT)
+    return None if weight is None else weight[:, 0], batch.get(SPACING)
+
+
+def check_names(names: Sequence[str], weights: Sequence[float] | None, where: str) -> list[Problem]:
+    """Return what is wrong with the names and weights of classes."""
+    problems = []
+    if len(set(names)) < len(names):
+        problems.append(Problem(f"got {list(names)}; names must differ", where=f"{where}.classes"))
+    if weights is not None and len(weights) != len(names):
+        message = f"got {len(weights)} weights for {len(names)} classes"
+        problems.append(Problem(message, where=f"{where}.class_weights"))
+    return problems
