@@ -67,18 +67,21 @@ def draw_denoise(
         read_noise: Standard deviation of the read noise in electrons.
 
     Returns:
-        Noisy image and clean target, both uint16 on one scale.
+        Noisy image and clean target, both uint16 on one scale; ``more["again"]`` is a second noisy
+        image of the scene.
     """
     name = stain or str(rng.choice(sorted(STAINS)))
     photons = float(np.exp(rng.uniform(np.log(4), np.log(40)))) if photons is None else photons
     light = _scene(rng, shape, STAINS[name])
     expected = photons * light / max(float(np.quantile(light, 0.995)), 1e-9)
     noisy = camera(rng, expected, read_noise=read_noise, gain=GAIN, offset=OFFSET)
+    again = camera(rng, expected, read_noise=read_noise, gain=GAIN, offset=OFFSET)
     clean = to_integers(OFFSET + GAIN * expected, np.uint16)
     facts: dict[str, float | int | str] = {
         "stain": name, "photons": photons, "read_noise": read_noise, "gain": GAIN, "offset": OFFSET
     }  # fmt: skip
-    return Drawn(noisy, clean, SPACING[-len(shape) :], facts=facts)
+    spacing = SPACING[-len(shape) :]
+    return Drawn(noisy, clean, spacing, facts=facts, more={"again": again})
 
 
 def _scene(rng: Rng, shape: Sequence[int], stain: Stain) -> Floats:

@@ -33,6 +33,7 @@ class Drawn:
         unit: ``"micrometer"`` or ``"millimeter"``.
         affine: Voxel ``(X, Y, Z)`` to world, for medical volumes.
         facts: Known answers: number of objects, photons, read noise, class, ...
+        more: Further pictures of the same scene, by name.
     """
 
     image: NDArray[Any]
@@ -41,6 +42,7 @@ class Drawn:
     unit: str = "micrometer"
     affine: Floats | None = None
     facts: dict[str, float | int | str] = field(default_factory=dict)
+    more: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def smooth_noise(rng: Rng, shape: Sequence[int], sigma: float | Lengths) -> Floats:

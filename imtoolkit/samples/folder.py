@@ -69,6 +69,14 @@ def _paired(image: str, target: str) -> Callable[[str, Drawn], dict[str, Any]]:
     return files
 
 
+def _exposed_twice(stem: str, drawn: Drawn) -> dict[str, Any]:
+    return {
+        f"noisy/{stem}.ome.tif": drawn.image,
+        f"again/{stem}.ome.tif": drawn.more.get("again"),
+        f"clean/{stem}.ome.tif": drawn.target,
+    }
+
+
 def _in_classes(stem: str, drawn: Drawn) -> dict[str, Any]:
     return {f"{drawn.facts['class']}/{stem}.ome.tif": drawn.image}
 
@@ -123,9 +131,10 @@ SAMPLES: Final[dict[str, Sample]] = {
     "denoise": Sample(
         _plain(draw_denoise),
         {2: (256, 256), 3: (16, 128, 128)},
-        _paired("noisy", "clean"),
+        _exposed_twice,
         40,
-        "Fluorescent fibres, briefly exposed (noisy/) and noise-free (clean/); uint16, one scale.",
+        "Fluorescent fibres, briefly exposed twice (noisy/ and again/) and noise-free (clean/); "
+        "uint16, one scale.",
     ),
     "label_free": Sample(
         _plain(draw_label_free),

@@ -113,6 +113,16 @@ def test_the_noise_of_a_pair_is_poisson_and_read_noise() -> None:
         assert residual[chosen].mean() == pytest.approx(0, abs=5 * np.sqrt(expected / chosen.sum()))
 
 
+def test_two_exposures_share_the_scene_and_nothing_of_the_noise() -> None:
+    drawn = draw_denoise(rng(7), (256, 256), photons=30.0, read_noise=2.0)
+    assert drawn.target is not None
+    first, second = (
+        image.astype(float) - drawn.target for image in (drawn.image, drawn.more["again"])
+    )
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] == pytest.approx(0, abs=0.02)
+    assert first.std() == pytest.approx(second.std(), rel=0.02)
+
+
 def test_the_clean_image_of_a_pair_is_the_expectation_of_the_noisy_one() -> None:
     bright = draw_denoise(rng(8), (128, 128), stain="actin", photons=40000.0)
     ratio = (bright.image.astype(float) - OFFSET) / np.maximum(bright.target - OFFSET, 1)

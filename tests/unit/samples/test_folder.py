@@ -66,7 +66,7 @@ def test_shapes_stand_in_a_folder_for_each_class(tmp_path: Path) -> None:
     ("name", "parts"),
     [
         ("membranes", ["images", "labels"]),
-        ("denoise", ["clean", "noisy"]),
+        ("denoise", ["again", "clean", "noisy"]),
         ("label_free", ["brightfield", "fluorescence"]),
     ],
 )
