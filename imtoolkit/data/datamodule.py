@@ -6,9 +6,7 @@ task the facts, and makes the loaders. It works by itself in a notebook as it do
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,38 +16,37 @@ import pytorch_lightning as pl
 import torch
 
 from imtoolkit.config import plugins as plugin_modules
-from imtoolkit.config import settings
 from imtoolkit.config.sections import CacheKind, DataConfig
-from imtoolkit.core.batch import Batch
+from imtoolkit.core.batch import TARGET, Batch
 from imtoolkit.core.errors import DataError, listed
-from imtoolkit.core.facts import DataFacts, TargetKind, TargetSpec
+from imtoolkit.core.facts import DataFacts, TargetSpec
 from imtoolkit.core.seeding import mix
-from imtoolkit.data.cache.dataset import CachedDataset, pack_keys
+from imtoolkit.data.cache.dataset import CachedDataset
 from imtoolkit.data.cache.fill import fill, usable_cores
-from imtoolkit.data.cache.keys import item_key, recipe_name, recipe_of
-from imtoolkit.data.cache.store import CacheStore, Lease
+from imtoolkit.data.cache.opening import open_images
+from imtoolkit.data.cache.store import Lease
 from imtoolkit.data.collate import collate
+from imtoolkit.data.degrade import Degrade, read_spec, refuse_targets
 from imtoolkit.data.evaluation import WholeImages
-from imtoolkit.data.fingerprint import fingerprint
+from imtoolkit.data.gathering import fit_tabular, gather_facts, warn_of_images
 from imtoolkit.data.labelling import Labelling
 from imtoolkit.data.loader import ImageLoader
 from imtoolkit.data.manifest import build_manifest
 from imtoolkit.data.patches import PatchDataset
 from imtoolkit.data.position import training_position
 from imtoolkit.data.preprocess import Preprocessor
-from imtoolkit.data.references import split_channels
 from imtoolkit.data.samplers import EvalSampler, Plan, TrainSampler, first_samples, group_numbers
 from imtoolkit.data.splits import write_splits
 from imtoolkit.data.summary import Summary
 from imtoolkit.data.table import SPLITS, Manifest
+from imtoolkit.data.tabular import TabularEncoder
 from imtoolkit.data.transforms.base import RandomSampleTransform
-from imtoolkit.data.transforms.build import build_augment
+from imtoolkit.data.transforms.build import build_augment, build_degrade
+from imtoolkit.data.wanted import PIXELS, resolved_column
 from imtoolkit.data.world import world
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-log = logging.getLogger(__name__)
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -95,6 +92,8 @@ class ImageDataModule(pl.LightningDataModule):
         self.cache_root = cache_root
         self.workers = workers
         self.preprocessor = Preprocessor(config, self.plugins)
+        self.degrade = Degrade(config.degrade, seed=seed, plugins=self.plugins)
+        self._tabular = TabularEncoder(())
         self._manifest: Manifest | None = None
         self._images: dict[str, CachedDataset] = {}
         self._facts: DataFacts | None = None
@@ -112,6 +111,7 @@ class ImageDataModule(pl.LightningDataModule):
 
         Raises:
             DataError: With all problems of all samples at once, or if the cache cannot be used.
+            ConfigError: If the images cannot be made of clean ones as ``data.degrade`` says.
             ComponentError: If a transform cannot be built.
         """
         if self._facts is not None:
@@ -119,9 +119,12 @@ class ImageDataModule(pl.LightningDataModule):
         plugin_modules.load(list(self.plugins))
         self.preprocessor.steps()  # wrong components are found before any image is read
         build_augment(self.config.augment)
-        self._manifest = build_manifest(self.config, self.seed, self.target, drawn=self.splits_file)
-        everything = self._open(self._manifest)
-        summary = Summary(self._manifest)
+        build_degrade(self.config.degrade)
+        spec = read_spec(self.config, self.target)
+        manifest = build_manifest(self.config, self.seed, spec, drawn=self.splits_file)
+        self._check_table(manifest)
+        everything, self._lease = open_images(manifest, self.preprocessor, spec, self.cache_root)
+        summary = Summary(manifest)
         rank, ranks = world(self)
         try:
             fill(everything, summary.add, rank=rank, ranks=ranks)
@@ -129,9 +132,19 @@ class ImageDataModule(pl.LightningDataModule):
         except DataError:
             self._release()
             raise
-        self._warn(summary)
-        self._images = _by_split(everything)
-        self._facts = self._gather(summary)
+        size = self.config.patch.size
+        warn_of_images(summary, tuple(size) if size else None)
+        self._manifest, self._images = manifest, _by_split(everything)
+        steps = self.steps_per_epoch(ranks)
+        self._facts = gather_facts(self.config, spec, manifest, summary, self._tabular, steps)
+
+    def _check_table(self, manifest: Manifest) -> None:
+        """Find what is wrong with the table before any image is read."""
+        if self.config.degrade:
+            refuse_targets(manifest)
+        if self.config.loader.balance_by is not None:
+            manifest.require(resolved_column(self.config.loader.balance_by, self.target))
+        self._tabular = fit_tabular(self.config, manifest)
 
     def setup(self, stage: str | None = None) -> None:
         """Prepare, in processes where `prepare_data` was not called."""
@@ -208,8 +221,13 @@ class ImageDataModule(pl.LightningDataModule):
     def _whole(self, images: CachedDataset) -> ImageLoader:
         rank, ranks = world(self)
         sampler = EvalSampler(len(images), rank=rank, ranks=ranks)
-        dataset = WholeImages(images, Labelling(images.data, self.target))
-        return self._loader(dataset, sampler=sampler, batch_size=1)
+        return self._loader(self._whole_images(images), sampler=sampler, batch_size=1)
+
+    def _whole_images(self, images: CachedDataset) -> WholeImages:
+        return WholeImages(images, self._labelling(images), self.degrade)
+
+    def _labelling(self, images: CachedDataset) -> Labelling:
+        return Labelling(images.data, self.target, self._tabular)
 
     def steps_per_epoch(self, ranks: int = 1) -> int:
         """Return the training batches of an epoch on one of so many ranks."""
@@ -233,7 +251,7 @@ class ImageDataModule(pl.LightningDataModule):
         """
         images = self.images(split)
         if split != "train":
-            whole = WholeImages(images, Labelling(images.data, self.target))
+            whole = self._whole_images(images)
             return [collate([whole[index]]) for index in range(min(count, len(whole)))]
         patches = self._patches(images)
         sampler, each = self._train_sampler(0, 1), self.config.patch.per_image
@@ -243,29 +261,6 @@ class ImageDataModule(pl.LightningDataModule):
 
     # --- how --------------------------------------------------------------------------------------
 
-    def _open(self, manifest: Manifest) -> CachedDataset:
-        kind = self.config.cache.kind
-        if kind is not CacheKind.persistent:
-            return CachedDataset(manifest, self.preprocessor, self.target, kind=kind)
-        recipe = recipe_of(self.config, self.target, self.plugins)
-        store = CacheStore(self._root(), recipe, recipe_name(recipe))
-        store.prepare()
-        self._lease = Lease(store)
-
-        def key(row: dict[str, Any]) -> str:
-            return item_key(store.folder.name, row, self.target, manifest.arrays)
-
-        # more threads than cores: they wait for the disk
-        with ThreadPoolExecutor(min(8, 2 * usable_cores())) as pool:
-            keys = pack_keys(list(pool.map(key, manifest.rows())))
-        return CachedDataset(
-            manifest, self.preprocessor, self.target, kind=kind, store=store, keys=keys
-        )
-
-    def _root(self) -> Path:
-        given = self.cache_root or self.config.cache.root
-        return Path(given).expanduser().absolute() if given else settings.cache_root()
-
     def _release(self) -> None:
         if self._lease is not None:
             self._lease.release()
@@ -274,18 +269,27 @@ class ImageDataModule(pl.LightningDataModule):
     def _patches(self, images: CachedDataset) -> PatchDataset:
         return PatchDataset(
             images,
-            Labelling(images.data, self.target),
+            self._labelling(images),
             self.config.patch,
             self.config.augment,
+            degrade=self.degrade,
+            blank=self._blank_channels(),
             seed=self.seed,
             plugins=self.plugins,
         )
+
+    def _blank_channels(self) -> int:
+        """Return the channels of the empty target of samples that lack one; 0 where none do."""
+        if self.target.kind not in PIXELS or self.config.degrade:
+            return 0
+        lacking, count = self.facts.missing.get(TARGET, 0), self.facts.samples["train"]
+        return self.facts.target_channels if 0 < lacking < count else 0
 
     def _train_sampler(self, rank: int, ranks: int) -> TrainSampler:
         loader, manifest = self.config.loader, self._images["train"].data
         groups = None
         if loader.balance_by is not None:
-            groups = group_numbers(manifest.column(loader.balance_by))
+            groups = group_numbers(manifest.column(resolved_column(loader.balance_by, self.target)))
         plan = Plan(
             len(manifest),
             loader.samples_per_epoch,
@@ -332,54 +336,15 @@ class ImageDataModule(pl.LightningDataModule):
                 return given
         views = all(
             isinstance(step, RandomSampleTransform) and step.views
-            for step in build_augment(self.config.augment)
+            for step in [
+                *build_augment(self.config.augment),
+                *build_degrade(self.config.degrade),
+            ]
         )
         # cutting and turning a memory map takes less time than sending it from another process
         if views and self.config.cache.kind is not CacheKind.none:
             return 0
         return min(4, usable_cores() - 1)
-
-    def _warn(self, summary: Summary) -> None:
-        for warning in summary.told():
-            log.warning(warning)
-        size = self.config.patch.size
-        if size is not None:
-            count, names = summary.smaller_than(tuple(size))
-            if count:
-                log.warning(
-                    "%d training images are smaller than patch.size %s, such as %s: they are "
-                    "padded",
-                    count,
-                    list(size),
-                    listed(names),
-                )
-
-    def _gather(self, summary: Summary) -> DataFacts:
-        dims = next(iter(summary.dims))
-        size = tuple(self.config.patch.size) if self.config.patch.size else None
-        if size is not None and len(size) != dims:
-            message = (
-                f"data.patch.size {list(size)} has {len(size)} numbers, but the images have {dims} "
-                "dimensions; give one for each of [Z,] Y, X, or set data.axes"
-            )
-            raise DataError(message)
-        if size is None and len(summary.shapes) == 1:
-            size = next(iter(summary.shapes))
-        classes = len(self.target.classes) if self.target.kind is TargetKind.LABELS else 0
-        assert self._manifest is not None
-        return DataFacts(
-            spatial_dims=dims,
-            in_channels=next(iter(summary.channels)),
-            target_channels=next(iter(summary.target_channels), 1),
-            patch_size=size,
-            spacing=summary.median_spacing(dims),
-            spacing_unit=summary.units.most_common(1)[0][0] if summary.units else None,
-            samples=self._manifest.counts(),
-            steps_per_epoch=self.steps_per_epoch(world(self)[1]),
-            class_pixels=summary.class_fractions(classes),
-            fingerprint=fingerprint(self._manifest),
-            image_files=max(map(len, map(split_channels, self._manifest.column("image")))),
-        )
 
 
 def _by_split(everything: CachedDataset) -> dict[str, CachedDataset]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from stat import S_ISDIR
@@ -61,11 +61,15 @@ def array_signature(array: Any) -> str:
     return digest.hexdigest()
 
 
-def fingerprint(manifest: Manifest) -> str:
+def fingerprint(manifest: Manifest, columns: Sequence[str] = ()) -> str:
     """Return one hash over all samples: ids, data sets, groups, images, targets and weights.
 
     Neither the place of the files nor their time, their order or the split has a part in it: equal
     data have equal fingerprints on every machine.
+
+    Args:
+        manifest: The samples.
+        columns: Further columns that are learnt from.
 
     Raises:
         DataError: If a file is missing or cannot be read.
@@ -74,19 +78,22 @@ def fingerprint(manifest: Manifest) -> str:
     digest = hashlib.blake2b(digest_size=16)
     with ThreadPoolExecutor(_THREADS) as pool:
         lines = pool.map(
-            functools.partial(_line, signature=signature), manifest.rows(), chunksize=64
+            functools.partial(_line, signature=signature, columns=tuple(columns)),
+            manifest.rows(),
+            chunksize=64,
         )
         for line in sorted(lines):
             digest.update(line.encode())
     return digest.hexdigest()
 
 
-def _line(row: dict[str, Any], signature: Callable[[str | None], str]) -> str:
+def _line(
+    row: dict[str, Any], signature: Callable[[str | None], str], columns: Sequence[str]
+) -> str:
     names = [str(row[name]) for name in ("id", "dataset", "group")]
-    return (
-        "\0".join([*names, *(signature(row[name]) for name in ("image", "target", "weight"))])
-        + "\n"
-    )
+    pixels = [signature(row[name]) for name in ("image", "target", "weight")]
+    cells = [f"{name}={row.get(name)!r}" for name in columns]
+    return "\0".join([*names, *pixels, *cells]) + "\n"
 
 
 def _of_cell(manifest: Manifest) -> Callable[[str | None], str]:

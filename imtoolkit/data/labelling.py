@@ -1,29 +1,40 @@
-"""What a sample carries beside its pixels: id, pixel size, class or number, own columns."""
+"""What a sample carries beside its pixels: id, pixel size, classes and numbers, own columns."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
-from imtoolkit.core.batch import AFFINE, DATASET, ID, SPACING, TARGET
-from imtoolkit.core.errors import DataError, did_you_mean, listed
-from imtoolkit.core.facts import TargetKind, TargetSpec
+from imtoolkit.core.batch import AFFINE, DATASET, ID, SPACING, TABULAR
+from imtoolkit.core.facts import TargetSpec
 from imtoolkit.data.cache.dataset import Item
+from imtoolkit.data.columns import column_targets, encode
 from imtoolkit.data.table import CORE, Manifest
+from imtoolkit.data.tabular import TabularEncoder
 
 
 class Labelling:
     """Gives each sample of a manifest the values that are no pixels.
 
+    Columns are read once, as a whole, and kept as numbers.
+
     Args:
         manifest: The samples.
         target: What the task wants of the targets; classes and numbers come from the table.
+        tabular: Encodes the columns that join the image as input.
     """
 
-    def __init__(self, manifest: Manifest, target: TargetSpec) -> None:
-        self.manifest, self.target = manifest, target
+    def __init__(
+        self, manifest: Manifest, target: TargetSpec, tabular: TabularEncoder | None = None
+    ) -> None:
+        self.manifest = manifest
+        self.encoded = {
+            wanted.key: torch.from_numpy(encode(manifest, wanted).values)
+            for wanted in column_targets(target)
+        }
+        if tabular is not None and tabular.columns:
+            self.encoded[TABULAR] = torch.from_numpy(tabular(manifest.table))
         self.extra = tuple(name for name in manifest.columns if name not in CORE)
 
     def __call__(self, index: int, item: Item) -> dict[str, Any]:
@@ -33,17 +44,14 @@ class Labelling:
         return item.values
 
     def _values(self, index: int, meta: dict[str, Any]) -> dict[str, Any]:
-        values: dict[str, Any] = {
-            ID: self._cell("id", index),
-            DATASET: self._cell("dataset", index) or "",
-            SPACING: self._spacing(meta),
-        }
+        # first the user's columns: a target of the same name is what the task has asked for
+        values = {name: self._cell(name, index) for name in self.extra}
+        values[ID] = self._cell("id", index)
+        values[DATASET] = self._cell("dataset", index) or ""
+        values[SPACING] = self._spacing(meta)
         if meta["affine"] is not None:
             values[AFFINE] = torch.tensor(meta["affine"], dtype=torch.float64)
-        if self.target.kind in (TargetKind.CLASS, TargetKind.NUMBER):
-            values[TARGET] = self._value(index)
-        for name in self.extra:
-            values[name] = self._cell(name, index)
+        values |= {key: column[index] for key, column in self.encoded.items()}
         return values
 
     def _spacing(self, meta: dict[str, Any]) -> torch.Tensor:
@@ -52,46 +60,3 @@ class Labelling:
 
     def _cell(self, name: str, index: int) -> Any:
         return self.manifest.table.column(name)[index].as_py()
-
-    def _value(self, index: int) -> torch.Tensor:
-        text = self._cell("target", index)
-        if self.target.kind is TargetKind.NUMBER:
-            return torch.tensor(parse_number(text), dtype=torch.float32)
-        return torch.tensor(class_number(text, self.target.classes), dtype=torch.int64)
-
-
-def class_number(text: object, classes: tuple[str, ...]) -> int:
-    """Return the number of a class that a table gives by name or number.
-
-    Raises:
-        DataError: If there is no such class.
-
-    Example:
-        >>> class_number("cat", ("dog", "cat")), class_number("0", ("dog", "cat"))
-        (1, 0)
-    """
-    name = str(text)
-    if name in classes:
-        return classes.index(name)
-    if name.isdecimal() and int(name) < len(classes):
-        return int(name)
-    message = (
-        f"unknown class '{name}'.{did_you_mean(name, classes)} The classes are {listed(classes)}"
-    )
-    raise DataError(message)
-
-
-def parse_number(text: object) -> float:
-    """Return the number in a cell of a table.
-
-    Raises:
-        DataError: If it is none, or not finite.
-    """
-    try:
-        value = float(str(text))
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        message = f"the target '{text}' is not a number"
-        raise DataError(message)
-    return value

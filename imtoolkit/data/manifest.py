@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from imtoolkit.config.sections import DataConfig, Role, SourceConfig
 from imtoolkit.core.errors import DataError, Problem, listed
-from imtoolkit.core.facts import TargetKind, TargetSpec
+from imtoolkit.core.facts import TargetSpec
 from imtoolkit.core.registry import build
-from imtoolkit.data.references import is_reference
-from imtoolkit.data.sources.base import Source, shortened
+from imtoolkit.data.sources.base import Source
 from imtoolkit.data.splits import apply_splits, draw_splits, with_groups
 from imtoolkit.data.table import CORE, SPLITS, Manifest, join
+from imtoolkit.data.wanted import require_columns, resolved_column, with_targets
 
 __all__ = ["CORE", "SPLITS", "Manifest", "build_manifest", "join", "list_sources"]
 
 log = logging.getLogger(__name__)
 
 _WILD_ID: Final = r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:|[\x00-\x1f]"
-PIXELS: Final = (TargetKind.LABELS, TargetKind.INSTANCES, TargetKind.IMAGE)
-"""Kinds of target that are images; the others are a value for each image."""
 
 
 def build_manifest(
@@ -46,13 +43,16 @@ def build_manifest(
         DataError: All problems of all sources at once.
     """
     manifest = list_sources(config, target)
+    split = config.split
+    if split.stratify_by is not None:
+        split = replace(split, stratify_by=resolved_column(split.stratify_by, target))
     fixed = [name for name, source in config.sources.items() if source.role is not Role.all]
     if drawn is not None:
         # samples that split.file leaves out are listed, but were never written
         excluding = config.split.file is not None
         manifest = with_groups(manifest, config.split.group_by, fixed)
         return apply_splits(manifest, drawn, allow_new=excluding)
-    return draw_splits(manifest, config.split, seed, fixed)
+    return draw_splits(manifest, split, seed, fixed)
 
 
 def list_sources(config: DataConfig, target: TargetSpec) -> Manifest:
@@ -80,6 +80,7 @@ def list_sources(config: DataConfig, target: TargetSpec) -> Manifest:
         message = "data.sources is empty: name at least one source"
         raise DataError(message)
     manifest = join(_unique_ids(manifests))
+    require_columns(manifest, target)
     _require_tame_ids(manifest)
     _warn_of_twins(manifest)
     return manifest
@@ -94,94 +95,9 @@ def _one_source(name: str, source: SourceConfig, target: TargetSpec) -> Manifest
         raise DataError(message)
     if source.role is not Role.all:
         manifest = manifest.with_column("split", source.role.value)
-    if listed_by.has_targets and target.kind is not TargetKind.NONE:
-        manifest = _with_targets(manifest, source, target)
+    if listed_by.has_targets:
+        manifest = with_targets(manifest, source.source.name, target)
     return manifest.sorted_by_id()
-
-
-def _with_targets(manifest: Manifest, source: SourceConfig, target: TargetSpec) -> Manifest:
-    """Check that every sample has the target that the task learns."""
-    lacking = pc.is_null(manifest.table.column("target"))
-    tests = pc.fill_null(pc.equal(manifest.table.column("split"), "test"), False)
-    unlabelled = pc.and_(lacking, tests)
-    if (dropped := pc.sum(unlabelled).as_py()) and dropped < len(manifest):
-        log.info("%d test images without a target are left out", dropped)
-        manifest = manifest.filter(pc.invert(unlabelled))
-        lacking = pc.is_null(manifest.table.column("target"))
-    if pc.any(lacking).as_py():
-        raise DataError(_lacking_targets(manifest.filter(lacking), len(manifest), source, target))
-    if target.kind in PIXELS:
-        _require_pixels(manifest, target)
-    elif target.kind is TargetKind.CLASS:
-        _require_classes(manifest, target.classes)
-    else:
-        _require_numbers(manifest)
-    return manifest
-
-
-def _lacking_targets(
-    lacking: Manifest, count: int, source: SourceConfig, target: TargetSpec
-) -> list[Problem]:
-    remedies = {
-        "folder": "Give its params 'target', a glob such as labels/*.tif",
-        "csv": "Fill the column, or name it with params.target",
-    }
-    remedy = remedies.get(source.source.name, "Add the targets, or leave these samples out")
-    if len(lacking) == count:
-        found = f"the source has no targets, but the task learns {target.kind.value}"
-        return [Problem(f"{found}. {remedy}")]
-    problems = [Problem(f"sample '{name}' has no target") for name in lacking.column("id")]
-    return [*shortened(problems), Problem(f"{len(lacking)} of {count} lack a target. {remedy}")]
-
-
-def _require_pixels(manifest: Manifest, target: TargetSpec) -> None:
-    values = [
-        (row["id"], row["target"]) for row in manifest.rows() if not is_reference(row["target"])
-    ]
-    if values:
-        name, value = values[0]
-        message = (
-            f"the task learns {target.kind.value}, so targets must be files, but {len(values)} "
-            f"samples have a value, such as '{value}' for '{name}'. Choose another source or "
-            "target column, or another task"
-        )
-        raise DataError(message)
-
-
-def _require_classes(manifest: Manifest, classes: Sequence[str]) -> None:
-    found = pc.unique(manifest.table.column("target")).to_pylist()
-    unknown = sorted(value for value in found if class_number(value, classes) is None)
-    if unknown and classes:
-        message = (
-            f"the targets {listed(unknown)} are no classes: expected {listed(classes, 20)} or the "
-            f"numbers 0 to {len(classes) - 1}. Change 'task.classes' or the targets"
-        )
-        raise DataError(message)
-
-
-def class_number(value: str, classes: Sequence[str]) -> int | None:
-    """Return the number of a class given by its name or its number as text; ``None`` for neither.
-
-    Example:
-        >>> class_number("sick", ["healthy", "sick"]), class_number("1", ["healthy", "sick"])
-        (1, 1)
-    """
-    if value in classes:
-        return list(classes).index(value)
-    text = value.removesuffix(".0")
-    return int(text) if text.isdigit() and int(text) < len(classes) else None
-
-
-def _require_numbers(manifest: Manifest) -> None:
-    texts = manifest.table.column("target")
-    try:
-        finite = pc.all(pc.is_finite(texts.cast(pa.float64()))).as_py()
-    except pa.ArrowInvalid as error:
-        message = f"the task learns a number for each image, but a target is none: {error}"
-        raise DataError(message) from error
-    if not finite:
-        message = "the task learns a number for each image, but some targets are NaN or infinite"
-        raise DataError(message)
 
 
 def _unique_ids(manifests: list[Manifest]) -> list[Manifest]:

@@ -2,35 +2,35 @@
 
 The order of work keeps a patch cheap: cut a view of the memory map, flip and turn the view, copy
 once. Everything random is a function of (seed, epoch, sample, patch): one RandomState is shared by
-all transforms and re-seeded for each patch, so the number of workers or ranks changes nothing.
+all transforms and re-seeded for each patch, so the number of workers or ranks changes nothing. What
+is drawn later, for whole batches on the device, is seeded by the key ``draw`` of the sample.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from monai.transforms import Transform
 from torch.utils.data import Dataset
 
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import PatchConfig
-from imtoolkit.core.batch import IMAGE, TARGET, WEIGHT
-from imtoolkit.core.errors import DataError, ImtoolkitError
+from imtoolkit.core.batch import DRAW, IMAGE, TARGET, WEIGHT
+from imtoolkit.core.errors import DataError
 from imtoolkit.core.facts import TargetKind
 from imtoolkit.core.seeding import mix
 from imtoolkit.data.cache.dataset import CachedDataset, Item
+from imtoolkit.data.degrade import Degrade
 from imtoolkit.data.labelling import Labelling
+from imtoolkit.data.randomised import apply_random
 from imtoolkit.data.samplers import Visit
-from imtoolkit.data.transforms.base import RandomSampleTransform, Sample, plain
+from imtoolkit.data.transforms.base import Sample
 from imtoolkit.data.transforms.build import build_augment, share_random_state
 
-_GRIDS = (IMAGE, TARGET, WEIGHT)
+_DEGRADE, _DEVICE = (1,), (2,)  # what else a patch's seed is for
 
 
 class PatchDataset(Dataset[Sample]):
@@ -41,6 +41,9 @@ class PatchDataset(Dataset[Sample]):
         labelling: Adds id, data set, spacing and the other values that are no pixels.
         patch: Size and choice of patches.
         augment: Components of ``data.augment``.
+        degrade: Makes the input out of the clean patch; left out, image and target are as cached.
+        blank: Channels of the empty target, with a cost map of zeros, that a sample without a
+            target gets; 0 leaves it without.
         seed: Seed of everything random.
         plugins: The trusted plugins that transforms may come from.
     """
@@ -52,9 +55,12 @@ class PatchDataset(Dataset[Sample]):
         patch: PatchConfig,
         augment: Sequence[Any] = (),
         *,
+        degrade: Degrade | None = None,
+        blank: int = 0,
         seed: int = 0,
         plugins: Sequence[str] = (),
     ) -> None:
+        self.degrade, self.blank = degrade or Degrade(), blank
         self.images, self.labelling, self.patch = images, labelling, patch
         self.size = tuple(patch.size) if patch.size is not None else None
         self.augment, self.seed, self.plugins = tuple(augment), seed, tuple(plugins)
@@ -69,13 +75,17 @@ class PatchDataset(Dataset[Sample]):
     def __getitem__(self, visit: Visit) -> Sample:
         transforms, state = self._transforms()
         item = self.images[visit.sample]
-        state.seed(mix(self.seed, visit.epoch, visit.sample, visit.patch))
-        grids = self._cut(item, visit, state)
-        sample: Sample = {**grids}
+        state.seed(self._seed(visit))
+        sample: Sample = {**self._cut(item, visit, state)}
+        if self.blank and TARGET not in sample:
+            sample.update(_blank(sample[IMAGE], self.blank, self.images.target.kind))
         sample.update(self.labelling(visit.sample, item))
-        if not transforms:
-            return sample
-        return _augment(sample, transforms, state)
+        sample[DRAW] = self._seed(visit, *_DEVICE, bits=63)
+        sample = apply_random(sample, transforms, state, "data.augment")
+        return self.degrade.patch(sample, self._seed(visit, *_DEGRADE))
+
+    def _seed(self, visit: Visit, *use: int, bits: int = 32) -> int:
+        return mix(self.seed, visit.epoch, visit.sample, visit.patch, *use, bits=bits)
 
     def _transforms(self) -> tuple[list[Transform], np.random.RandomState]:
         if self._built is None:
@@ -181,48 +191,11 @@ def pad_to(array: np.ndarray, size: Sequence[int], key: str, *, mirrored: bool) 
     return np.pad(array, widths, constant_values=array.min() if key == IMAGE else 0)
 
 
-def _augment(sample: Sample, transforms: list[Transform], state: np.random.RandomState) -> Sample:
-    for transform in transforms:
-        own = isinstance(transform, RandomSampleTransform)
-        if not (isinstance(transform, RandomSampleTransform) and transform.views):
-            _materialise(sample)
-        try:
-            if own:
-                sample = transform(sample)
-            else:
-                with _seeded_elsewhere(state):
-                    sample = transform(sample)
-        except ImtoolkitError:
-            raise
-        except Exception as error:  # a transform of MONAI or a plugin may raise anything
-            text = str(error).strip() or type(error).__name__
-            name = type(transform).__name__
-            message = f"sample '{sample.get('id')}': {name} of data.augment failed: {text}"
-            raise DataError(message) from error
-    return sample
-
-
-def _materialise(sample: Sample) -> None:
-    # other transforms may write in place or need strides that torch knows: give them a copy of the
-    # map
-    for key in _GRIDS:
-        if isinstance(sample.get(key), np.ndarray) and sample[key].ndim > 1:
-            sample[key] = torch.from_numpy(np.array(sample[key], order="C"))
-        elif key in sample and isinstance(sample[key], torch.Tensor):
-            sample[key] = plain(sample[key])
-
-
-@contextlib.contextmanager
-def _seeded_elsewhere(state: np.random.RandomState) -> Iterator[None]:
-    """Seed the global generators, which some transforms draw from, and leave them as they were."""
-    seed = int(state.randint(0, 2**31 - 1))
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+def _blank(image: np.ndarray, channels: int, kind: TargetKind) -> dict[str, np.ndarray]:
+    """Return a target for a sample that has none, and the cost map that ignores all of it."""
+    shape = image.shape[1:]
+    dtype = np.float32 if kind is TargetKind.IMAGE else np.uint8
+    return {
+        TARGET: np.zeros((channels, *shape), dtype),
+        WEIGHT: np.zeros((1, *shape), np.float32),
+    }

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from imtoolkit.config.sections import SplitConfig
+from imtoolkit.core.batch import TARGET
 from imtoolkit.core.errors import DataError, Problem, did_you_mean, listed
 from imtoolkit.data.partition import deal, draw, drawing_order
 from imtoolkit.data.references import files_of
@@ -314,12 +315,23 @@ def _strata(manifest: Manifest, config: SplitConfig, fixed: Collection[str]) -> 
     return ["\0".join(str(value) for value in row) for row in zip(*parts, strict=True)]
 
 
+def _measured(manifest: Manifest, name: str) -> bool:
+    """Tell whether a column holds measured numbers; the targets' column holds them as text."""
+    if name not in manifest.columns:
+        return False
+    column = manifest.table.column(name)
+    if name != TARGET:
+        return bool(pa.types.is_floating(column.type))
+    try:
+        numbers = np.asarray(column.cast(pa.float64()), np.float64)
+    except pa.ArrowInvalid:
+        return False
+    return bool(np.any(numbers[np.isfinite(numbers)] % 1))
+
+
 def _binned(manifest: Manifest, name: str, values: list[str | None]) -> Sequence[Any]:
     different = len(set(values))
-    measured = name in manifest.columns and pa.types.is_floating(
-        manifest.table.schema.field(name).type
-    )
-    if measured and different > 2 * BINS:
+    if _measured(manifest, name) and different > 2 * BINS:
         numbers = np.array([np.nan if value is None else float(value) for value in values])
         edges = np.nanquantile(numbers, np.linspace(0, 1, BINS + 1)[1:-1])
         return [

@@ -85,6 +85,8 @@ class RandomSampleTransform(RandomizableTransform, MapTransform):  # type: ignor
 
     views = False
     """Whether it makes views of numpy arrays, so that the sample need not be copied before."""
+    moves = False
+    """Whether it moves pixels, so that the image no longer lies on one as it was."""
 
     def __init__(self, prob: float = 1.0) -> None:
         if not 0 <= prob <= 1:

@@ -19,6 +19,7 @@ from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError, Problem
 from imtoolkit.data.transforms.base import Sample
 
+_MOVING = ("monai.transforms.spatial", "monai.transforms.croppad")
 ComponentLike = Any
 """Anything with ``name`` and ``params``: a `Component` of the config."""
 
@@ -74,6 +75,43 @@ def build_augment(components: Sequence[ComponentLike]) -> list[Transform]:
         ComponentError: If one is unknown, refuses its parameters, or reads files.
     """
     return _build_all(components, "data.augment")
+
+
+def build_degrade(components: Sequence[ComponentLike]) -> list[Transform]:
+    """Build the transforms that make the input out of a clean image.
+
+    Raises:
+        ComponentError: If one is unknown, refuses its parameters, reads files, or moves pixels: the
+            image would no longer fit the clean one.
+    """
+    built = _build_all(components, "data.degrade")
+    problems = [
+        Problem(
+            f"transform '{component.name}' moves the pixels of the image, which then does not fit "
+            "the clean one; move it to data.augment, which comes before",
+            f"data.degrade.{place}",
+        )
+        for place, (component, transform) in enumerate(zip(components, built, strict=True))
+        if moves_pixels(transform)
+    ]
+    if problems:
+        raise ComponentError(problems)
+    return built
+
+
+def moves_pixels(transform: Any) -> bool:
+    """Tell whether a transform, or one inside it, changes the pixel grid.
+
+    Our own say it by ``moves``. MONAI keeps such transforms in two modules; only the one that
+    lowers the resolution and enlarges the image again leaves each pixel where it is.
+    """
+    for part in _parts(transform, set()):
+        module, name = type(part).__module__, type(part).__name__
+        if getattr(part, "moves", False):
+            return True
+        if module.startswith(_MOVING) and "LowResolution" not in name:
+            return True
+    return False
 
 
 def is_random(transform: Any) -> bool:

@@ -29,6 +29,7 @@ class Flips(RandomSampleTransform):
     """
 
     views = True
+    moves = True
 
     def __init__(self, axes: Sequence[str] | None = None, prob: float = 0.5) -> None:
         super().__init__(prob)
@@ -59,6 +60,7 @@ class Rotations90(RandomSampleTransform):
     """
 
     views = True
+    moves = True
 
     def change(self, sample: Sample) -> None:
         """Turn everything on the image's grid."""
@@ -84,6 +86,8 @@ class RandomAffine(RandomSampleTransform):
         padding: What lies outside: ``reflection``, ``border`` or ``zeros``. The cost map becomes 0
             there if zeros.
     """
+
+    moves = True
 
     def __init__(
         self,

@@ -15,7 +15,8 @@ import pytest
 from imtoolkit.config.sections import Component, DataConfig, Role, SourceConfig, SplitConfig
 from imtoolkit.core.errors import ComponentError, DataError
 from imtoolkit.core.facts import TargetKind, TargetSpec
-from imtoolkit.data.manifest import build_manifest, class_number, list_sources
+from imtoolkit.data.columns import class_number
+from imtoolkit.data.manifest import build_manifest, list_sources
 from imtoolkit.data.references import (
     files_of,
     is_reference,
@@ -270,17 +271,22 @@ def arrays(target: Any, count: int = 4) -> DataConfig:
 def test_classes_are_names_or_numbers_of_the_task() -> None:
     build_manifest(arrays(["well", "ill", "ill", "well"]), 0, CLASSES)
     build_manifest(arrays([0, 1, 1, 0]), 0, CLASSES)
-    with pytest.raises(DataError, match="'2', 'sick' are no classes: expected 'well', 'ill'"):
-        build_manifest(arrays(["well", "sick", "2", "ill"]), 0, CLASSES)
+    with pytest.raises(DataError) as caught:
+        build_manifest(arrays(["well", "sick", "2", "sick"]), 0, CLASSES)
+    assert "sample '0001': target: 'sick' is no class. Expected 'well', 'ill'" in str(caught.value)
+    assert "(and 1 more samples)" in str(caught.value)
+    assert "sample '0002': target: '2' is no class" in str(caught.value)
     assert class_number("1.0", ("well", "ill")) == 1
     assert class_number("2", ("well", "ill")) is None
 
 
 def test_numbers_must_be_finite_numbers() -> None:
     build_manifest(arrays([0.5, -1, 2, 3]), 0, NUMBER)
-    with pytest.raises(DataError, match=r"learns a number.*is none"):
+    with pytest.raises(DataError, match=r"sample '0000': target: 'a' is not a number"):
         build_manifest(arrays(["a", "b", "c", "d"]), 0, NUMBER)
-    with pytest.raises(DataError, match="NaN or infinite"):
+    with pytest.raises(DataError, match="'inf' is not finite"):
+        build_manifest(arrays([0.5, float("inf"), 2, 3]), 0, NUMBER)
+    with pytest.raises(DataError, match="sample '0001' has no target"):
         build_manifest(arrays([0.5, float("nan"), 2, 3]), 0, NUMBER)
 
 
