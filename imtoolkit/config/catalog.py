@@ -12,7 +12,7 @@ from imtoolkit.core.registry import KINDS
 from .index import Entry, Index, open_index
 from .parts import OWNED
 
-_LISTS: Final = ("preprocess", "augment")  # keys of a config that hold transforms
+_LISTS: Final = ("preprocess", "augment", "degrade")  # keys of a config that hold transforms
 
 
 def check_kind(kind: str) -> str:

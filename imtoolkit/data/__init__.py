@@ -24,6 +24,7 @@ BUILTINS = {
         "binarize_target": "imtoolkit.data.transforms.labels:BinarizeTarget",
         "map_labels": "imtoolkit.data.transforms.labels:MapLabels",
         "pad_to_multiple": "imtoolkit.data.transforms.grid:PadToMultiple",
+        "enlarge": "imtoolkit.data.transforms.enlarge:Enlarge",
         "pad_z": "imtoolkit.data.transforms.grid:PadZ",
         "resample_spacing": "imtoolkit.data.transforms.grid:ResampleSpacing",
         "flips": "imtoolkit.data.transforms.random_grid:Flips",

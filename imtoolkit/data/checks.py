@@ -33,6 +33,7 @@ def check_sample(
     *,
     where: str,
     target_changes: bool = False,
+    size_changes: bool = False,
 ) -> Found:
     """Check the pixels of a sample as they were read.
 
@@ -44,6 +45,8 @@ def check_sample(
         where: Id of the sample, for the messages.
         target_changes: Whether preprocessing changes the target, as `binarize_target` does; its
             labels are then left to `check_prepared`.
+        size_changes: Whether preprocessing changes the size of the image but not of its target, as
+            `enlarge` does; sizes are then compared by `check_prepared`.
 
     Returns:
         Problems that forbid training, and warnings.
@@ -52,7 +55,7 @@ def check_sample(
         "target": None if target is None else target.pixels,
         "weight": None if weight is None else weight.pixels,
     }
-    problems, warnings = _check_arrays(image.pixels, maps, spec, where)
+    problems, warnings = _check_arrays(image.pixels, maps, spec, where, sizes=not size_changes)
     if image.pixels.size and _is_constant(image.pixels):
         warnings.append(f"{where}: image is constant: every pixel is {image.pixels.flat[0]}")
     if target is not None and spec.kind in LABELLED and not target_changes:
@@ -115,7 +118,12 @@ def check_labels(labels: Pixels, spec: TargetSpec, *, where: str) -> Found:
 
 
 def _check_arrays(
-    image: Pixels, maps: dict[str, Pixels | None], spec: TargetSpec, where: str
+    image: Pixels,
+    maps: dict[str, Pixels | None],
+    spec: TargetSpec,
+    where: str,
+    *,
+    sizes: bool = True,
 ) -> Found:
     problems: list[Problem] = []
     if image.size == 0:
@@ -128,22 +136,41 @@ def _check_arrays(
         if pixels is None or (name == "target" and spec.kind in _NO_PIXELS):
             continue
         problems += _not_finite(pixels, name, where)
-        if pixels.shape[1:] != image.shape[1:]:
-            problems.append(Problem(_sizes(name, pixels, image), where))
+        if sizes and pixels.shape[1:] != image.shape[1:]:
+            problems.append(Problem(_sizes(name, pixels, image, spec), where))
     weight = maps.get("weight")
     return problems + _check_weight(weight, where), _weight_warnings(weight, where)
 
 
-_NO_PIXELS: Final = (TargetKind.CLASS, TargetKind.NUMBER, TargetKind.NONE)
+_NO_PIXELS: Final = (
+    TargetKind.CLASS,
+    TargetKind.CLASSES,
+    TargetKind.NUMBER,
+    TargetKind.NONE,
+)
 
 
-def _sizes(name: str, pixels: Pixels, image: Pixels) -> str:
+def _sizes(name: str, pixels: Pixels, image: Pixels, spec: TargetSpec) -> str:
     text = f"image is {_size(image)}, its {name} {_size(pixels)}: they must be of one size"
     if pixels.ndim == image.ndim and pixels.shape[1:] == image.shape[1:][::-1]:
         return f"{text}. The {name} looks transposed: check its axes (data.target_axes)"
     if pixels.ndim != image.ndim:
         return f"{text}. Check data.axes and data.target_axes"
+    if spec.kind is TargetKind.IMAGE and (factors := whole_factors(image, pixels)) is not None:
+        factor = str(factors[0]) if len(set(factors)) == 1 else str(factors)
+        return (
+            f"{text}. For super-resolution enlarge the image: begin data.preprocess with {{name: "
+            f"enlarge, params: {{factor: {factor}}}}}"
+        )
     return f"{text}. Pair the right files, or crop and resample one of them"
+
+
+def whole_factors(image: Pixels, target: Pixels) -> list[int] | None:
+    """Return by which whole numbers a target is larger than its image; ``None`` if by none."""
+    pairs = list(zip(image.shape[1:], target.shape[1:], strict=True))
+    if all(side and large % side == 0 for side, large in pairs):
+        return [large // side for side, large in pairs]
+    return None
 
 
 def _size(pixels: Pixels) -> str:

@@ -25,6 +25,7 @@ from imtoolkit.core.facts import TargetKind
 from imtoolkit.data.loading import Loaded, meta_affine, reverse_columns, spacing_of
 from imtoolkit.data.transforms.base import plain
 from imtoolkit.data.transforms.build import allow_missing_keys, build_preprocess
+from imtoolkit.data.transforms.enlarge import Enlarge, finer_affine
 from imtoolkit.io.picture import Picture
 
 _BIG_LABEL = 2**31 - 1
@@ -57,17 +58,23 @@ class Prepared:
 class Undo:
     """The way back from the preprocessed grid to that of the file.
 
+    Where the image was enlarged for super-resolution, the way ends at the enlarged grid.
+
     Attributes:
-        shape: Spatial shape of the file's image.
+        shape: Spatial shape of the prediction: that of the file's image, enlarged perhaps.
         affine: Affine of the preprocessed image, in the order of its axes.
         operations: What MONAI traced.
         steps: The transforms that can be undone, in the order in which they were applied.
+        spacing: Pixel size ``[Z,] Y, X`` of the prediction; ``None`` where the file does not tell.
+        world: Affine ``(4, 4)`` of the prediction as NIfTI means it, where the file has one.
     """
 
     shape: tuple[int, ...]
     affine: np.ndarray
     operations: list[Any] = field(repr=False)
     steps: list[Transform] = field(repr=False)
+    spacing: tuple[float, ...] | None = None
+    world: np.ndarray | None = None
 
     def invert(self, prediction: Any, *, labels: bool | None = None) -> torch.Tensor:
         """Bring a prediction to the grid of the file.
@@ -233,11 +240,15 @@ def _finish(loaded: Loaded, sample: dict[Any, Any], steps: Sequence[Transform]) 
     known = isinstance(image, MetaTensor)
     affine = np.asarray(image.affine, dtype=np.float64) if known else meta_affine(picture)
     operations = reset_ops_id([image.clone()])[0].applied_operations if known else []
+    shape, factors = _enlarged(tuple(picture.pixels.shape[1:]), steps)
+    grid = finer_affine(meta_affine(picture), factors)
     undo = Undo(
-        shape=tuple(picture.pixels.shape[1:]),
+        shape=shape,
         affine=affine,
         operations=operations,
         steps=[step for step in steps if isinstance(step, InvertibleTransform)],
+        spacing=_divided(picture.spacing, factors),
+        world=reverse_columns(grid, len(shape)) if picture.affine is not None else None,
     )
     return Prepared(
         image=plain(image).to(torch.float32).contiguous(),
@@ -248,6 +259,23 @@ def _finish(loaded: Loaded, sample: dict[Any, Any], steps: Sequence[Transform]) 
         affine=reverse_columns(affine, dims) if picture.affine is not None else None,
         undo=undo,
     )
+
+
+def _enlarged(
+    shape: tuple[int, ...], steps: Sequence[Transform]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the grid that a prediction keeps, and by how much it is finer than the file's."""
+    factors = (1,) * len(shape)
+    for step in steps:
+        if isinstance(step, Enlarge):
+            factors = tuple(a * b for a, b in zip(factors, step.of_axes(len(shape)), strict=True))
+    return tuple(side * factor for side, factor in zip(shape, factors, strict=True)), factors
+
+
+def _divided(spacing: Sequence[float] | None, factors: Sequence[int]) -> tuple[float, ...] | None:
+    if spacing is None:
+        return None
+    return tuple(size / factor for size, factor in zip(spacing, factors, strict=True))
 
 
 def _tensor(value: Any) -> torch.Tensor | None:

@@ -9,6 +9,7 @@ import torch
 
 from imtoolkit.core.batch import ID, IMAGE, TARGET, Batch
 from imtoolkit.core.facts import TargetKind, TargetSpec
+from imtoolkit.data.columns import IN_TABLE
 from imtoolkit.figures.panels import sample_figure
 
 if TYPE_CHECKING:
@@ -31,10 +32,20 @@ def _row(batch: Batch, target: TargetSpec) -> dict[str, Any]:
     value = batch.get(TARGET)
     if value is None:
         return row
-    if isinstance(value, torch.Tensor) and value.ndim > 1:
+    if target.kind in IN_TABLE:
+        row[TARGET] = _words(value[0], target)
+    elif isinstance(value, torch.Tensor) and value.ndim > 2:
         row[TARGET] = value[0].numpy()
-    elif target.kind is TargetKind.CLASS:
-        row[TARGET] = target.classes[int(value[0])]
-    else:
-        row[TARGET] = float(value[0])
     return row
+
+
+def _words(value: torch.Tensor, target: TargetSpec) -> str:
+    """Return what stands in the title for a class, for several, or for numbers."""
+    if target.kind is TargetKind.CLASS:
+        return target.classes[int(value)] if int(value) >= 0 else "unknown"
+    if bool(torch.isnan(value).any()):
+        return "unknown"
+    if target.kind is TargetKind.CLASSES:
+        found = [name for name, there in zip(target.classes, value.tolist(), strict=True) if there]
+        return ", ".join(found) or "none"
+    return ", ".join(f"{number:g}" for number in value.tolist())

@@ -16,6 +16,7 @@ from imtoolkit.data.cache.store import Content
 from imtoolkit.data.checks import check_prepared, check_sample
 from imtoolkit.data.loading import load
 from imtoolkit.data.preprocess import Preprocessor
+from imtoolkit.data.transforms.enlarge import Enlarge
 
 
 def compute(
@@ -39,6 +40,7 @@ def compute(
             target,
             where=name,
             target_changes=changes_target(preprocessor),
+            size_changes=any(isinstance(step, Enlarge) for step in preprocessor.steps()),
         )
         if problems:
             raise DataError(problems)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from imtoolkit.core.errors import DataError, listed
+from imtoolkit.data.columns import vector_text
 from imtoolkit.data.references import INSIDE, MEMORY
 from imtoolkit.data.sources.base import Source, same_length, split_name
 from imtoolkit.data.table import SPLITS, Manifest
@@ -19,7 +20,8 @@ class ArraysSource(Source):
 
     Args:
         image: Arrays ``(Y, X)``, ``(C, Y, X)``, ... as ``data.axes`` tells.
-        target: Arrays of labels or images; or one class name or number for each image.
+        target: Arrays of labels or images; or for each image a class name, a number, or a vector
+            ``(K,)``: several numbers, or 0 or 1 for each of several classes.
         weight: Cost maps.
         ids: Names of the samples; left out, their numbers.
         group: Values that never part between splits.
@@ -94,6 +96,8 @@ def _held(values: Any, arrays: list[np.ndarray], *, pixels: bool) -> list[str | 
     for value in values:
         if value is None:
             cells.append(None)
+        elif not pixels and np.ndim(value) == 1 and np.size(value) > 1:
+            cells.append(vector_text(np.asarray(value)))
         elif pixels or (np.ndim(value) > 0 and np.size(value) > 1):
             cells.append(f"{MEMORY}{INSIDE}{len(arrays)}")
             arrays.append(np.asarray(value))

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from imtoolkit.core.errors import DataError, did_you_mean, listed
+from imtoolkit.data.columns import vector_text
 from imtoolkit.data.references import INSIDE, check_path
 from imtoolkit.data.sources.base import Source, absolute
 from imtoolkit.data.sources.listing import nearest_existing
@@ -26,8 +27,9 @@ class NpzSource(Source):
 
     MedMNIST's keys ``train_images``, ``train_labels``, ``val_images``, ... decide the split;
     otherwise one array of images, with one of targets where there is one. Targets of shape ``(N,)``
-    or ``(N, 1)`` are classes or numbers for the whole image and stand in the table; others are
-    pixels and are read when needed. Pickled arrays are refused.
+    or ``(N, 1)`` are classes or numbers for the whole image and stand in the table, as do those of
+    shape ``(N, K)``: 0 or 1 for each of several classes, or several numbers. Others are pixels and
+    are read when needed. Pickled arrays are refused.
 
     Args:
         path: The npz file.
@@ -91,17 +93,23 @@ class NpzSource(Source):
     ) -> list[str | None]:
         if key is None:
             return [None] * count
-        shape = shapes[key]
+        shape, image_shape = shapes[key], shapes[image]
         if not shape or shape[0] != count:
             message = (
                 f"'{self.path}': '{image}' has {count} samples, but '{key}' has the shape {shape}: "
                 "expected as many along the first axis"
             )
             raise DataError(message)
-        if int(np.prod(shape)) != count:
+        values = (
+            len(shape) == 2 and len(image_shape) > 2
+        )  # for images, a row of pixels is no target
+        if int(np.prod(shape)) != count and not values:
             return self._references(key, count)
         with np.load(self.path, allow_pickle=False) as archive:
-            return [str(value) for value in archive[key].reshape(-1).tolist()]
+            array = archive[key]
+        if int(np.prod(shape)) != count:
+            return [vector_text(row) for row in array]
+        return [str(value) for value in array.reshape(-1).tolist()]
 
     def _references(self, key: str, count: int) -> list[str | None]:
         return [f"{self.path}{INSIDE}{key}{INSIDE}{at}" for at in range(count)]

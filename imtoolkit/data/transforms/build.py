@@ -12,12 +12,19 @@ from typing import Any
 
 import monai.transforms
 import numpy as np
-from monai.transforms import Compose, MapTransform, Randomizable, Transform
+from monai.transforms import (
+    Compose,
+    InvertibleTransform,
+    MapTransform,
+    Randomizable,
+    Transform,
+)
 from monai.transforms.traits import RandomizableTrait
 
 from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError, Problem
 from imtoolkit.data.transforms.base import Sample
+from imtoolkit.data.transforms.enlarge import Enlarge
 
 _MOVING = ("monai.transforms.spatial", "monai.transforms.croppad")
 ComponentLike = Any
@@ -51,7 +58,8 @@ def build_preprocess(components: Sequence[ComponentLike]) -> list[Transform]:
     """Build the deterministic transforms.
 
     Raises:
-        ComponentError: If one is unknown, refuses its parameters, is random, or reads files.
+        ComponentError: If one is unknown, refuses its parameters, is random, reads files, or
+            stands before ``enlarge`` and changes the grid.
     """
     built = _build_all(components, "data.preprocess")
     problems = [
@@ -63,9 +71,22 @@ def build_preprocess(components: Sequence[ComponentLike]) -> list[Transform]:
         for place, (component, transform) in enumerate(zip(components, built, strict=True))
         if is_random(transform)
     ]
+    problems += [
+        Problem(
+            f"'{component.name}' changes the pixel grid and stands before 'enlarge', whose grid "
+            "the prediction keeps: it could not be undone. Put 'enlarge' before it",
+            f"data.preprocess.{place}",
+        )
+        for place, component in enumerate(components[: _last_enlarge(built)])
+        if isinstance(built[place], InvertibleTransform)
+    ]
     if problems:
         raise ComponentError(problems)
     return built
+
+
+def _last_enlarge(built: Sequence[Transform]) -> int:
+    return max((place for place, step in enumerate(built) if isinstance(step, Enlarge)), default=0)
 
 
 def build_augment(components: Sequence[ComponentLike]) -> list[Transform]:
