@@ -1,4 +1,4 @@
-"""Curves of a classification: ROC, precision and recall, and how far probabilities can be believed."""
+"""Curves of a classification: ROC, precision and recall, reliability of probabilities."""
 
 from __future__ import annotations
 
@@ -142,22 +142,21 @@ def _of_labels(arrays: SetArrays, records: MultilabelRecords, chances: Array) ->
 
 
 def _curves(of_classes: dict[str, tuple[Array, Array]]) -> dict[str, Any]:
+    kinds = {"roc": roc_curve, "precision_recall": precision_recall_curve}
     return {
-        "roc": {name: roc_curve(*pair) for name, pair in of_classes.items()},
-        "precision_recall": {
-            name: precision_recall_curve(*pair) for name, pair in of_classes.items()
-        },
+        kind: {name: curve(*pair) for name, pair in of_classes.items()}
+        for kind, curve in kinds.items()
     }
 
 
 def _at_thresholds(score: Array, truth: Array) -> tuple[Array, Array]:
     """Return true positives, and all that is found, from the highest threshold to the lowest."""
+    if not len(score):
+        return np.zeros(1), np.zeros(1)
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
-    last = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True]) if len(score) else []
-    hits = np.r_[0.0, truth[order].cumsum()[last]] if len(score) else np.zeros(1)
-    found = np.r_[0.0, np.asarray(last) + 1.0] if len(score) else np.zeros(1)
-    return hits, found
+    last = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True])
+    return np.r_[0.0, truth[order].cumsum()[last]], np.r_[0.0, last + 1.0]
 
 
 def _thinned(points: int) -> Array:

@@ -49,6 +49,12 @@ class SetArrays:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def at(self, rows: Array) -> SetArrays:
+        """Return the records of these rows, all of which it must have."""
+        place = np.searchsorted(self.rows, rows)
+        chances = None if self.probability is None else self.probability[place]
+        return SetArrays(self.predicted[place], self.target[place], chances, rows)
+
 
 class Records(ABC):
     """Knows the record columns of one output of a net.

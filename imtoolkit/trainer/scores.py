@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from imtoolkit.config.sections import EvaluationConfig
 from imtoolkit.core.errors import listed
 from imtoolkit.core.files import write_json, write_text
-from imtoolkit.metrics.statistics import bootstrap_mean, paired_difference
-from imtoolkit.metrics.suite import is_loss
+from imtoolkit.metrics.base import Array, SetMetric
+from imtoolkit.metrics.curves import class_curves
+from imtoolkit.metrics.records import ClassRecords, NumberRecords, Records, SetArrays
+from imtoolkit.metrics.resampling import bootstrap_set, paired_set, resamples_of
+from imtoolkit.metrics.statistics import Comparison, Interval, bootstrap_mean, paired_difference
+from imtoolkit.metrics.suite import MetricSuite, is_loss
+from imtoolkit.report.evaluation import draw_outputs
 from imtoolkit.runs.show import told_apart
+
+Row = Mapping[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +37,21 @@ class Scores:
     """The result of an evaluation.
 
     Attributes:
-        per_image: One row for each image, with its id and all metrics.
-        summary: ``images``, ``confidence`` and ``metrics``: for each name ``mean``, ``low``,
-            ``high`` (bootstrap interval over images) and ``images`` (where it is defined). A loss
-            that is NaN for one image has no mean. With a second run ``against`` holds the paired
-            differences.
+        per_image: One row for each image, with its id and all metrics; where classes or numbers are
+            predicted for whole images, with target, prediction and probabilities.
+        summary: ``images``, ``confidence`` and ``metrics``: for each name ``mean`` (of a metric of
+            the whole set, such as ``auroc``, its value), ``low``, ``high`` (bootstrap interval over
+            images) and ``images`` (where it is defined). A loss that is NaN for one image has no
+            mean. ``outputs`` holds confusion matrix, reliability and curves of classifications,
+            by head or under ``output``. With a second run ``against`` holds the paired differences.
         path: Folder with ``per_image.csv`` and ``summary.json``.
+        suite: What measured the images; ``None`` where each column is averaged.
     """
 
     per_image: pd.DataFrame
     summary: dict[str, Any]
     path: Path | None = None
+    suite: MetricSuite | None = field(default=None, repr=False)
 
     def table(self) -> list[tuple[str, float | None, float | None, float | None, int]]:
         """Return rows ``(metric, mean, low, high, images)``, without the mean of an only class."""
@@ -57,7 +69,11 @@ class Scores:
 
 
 def summarise(
-    rows: Sequence[dict[str, Any]], settings: EvaluationConfig, seed: int, **more: Any
+    rows: Sequence[dict[str, Any]],
+    settings: EvaluationConfig,
+    seed: int,
+    suite: MetricSuite | None = None,
+    **more: Any,
 ) -> Scores:
     """Sum up the rows of an evaluation.
 
@@ -65,23 +81,25 @@ def summarise(
         rows: One dict of names and values for each image.
         settings: Level and number of resamples of the intervals.
         seed: Seed of the bootstrap.
+        suite: What measured the images: knows records, and the metrics of the whole set.
         more: Further entries of the summary.
     """
     _warn_of_nan(rows)
     frame = pd.DataFrame(list(rows))
     metrics = {}
-    for name in metric_names(frame):
+    for name in metric_names(frame, suite):
         # images without a target have no value; one that has NaN is another matter for a loss
         values = [float(row[name]) for row in rows if name in row]
         found = bootstrap_mean(
             values, settings.confidence, settings.resamples, seed, needs_all=is_loss(name)
         )
-        metrics[name] = {
-            "mean": _finite(found.mean),
-            "low": _finite(found.low),
-            "high": _finite(found.high),
-            "images": found.count,
-        }
+        metrics[name] = _interval(found)
+    outputs = {}
+    for head, part in _recorded(suite):
+        assert part.records is not None
+        arrays = part.records.arrays(rows, head)
+        metrics |= _of_set(part, arrays, settings, seed, head)
+        outputs[head or "output"] = _output(part.records, arrays)
     summary = {
         **more,
         "images": len(frame),
@@ -89,7 +107,9 @@ def summarise(
         "resamples": settings.resamples,
         "metrics": metrics,
     }
-    return Scores(frame, summary)
+    if outputs:
+        summary["outputs"] = outputs
+    return Scores(frame, summary, suite=suite)
 
 
 def compare(first: Scores, second: Scores, settings: EvaluationConfig, seed: int) -> dict[str, Any]:
@@ -97,7 +117,7 @@ def compare(first: Scores, second: Scores, settings: EvaluationConfig, seed: int
     keys = [name for name in NAMES if name in first.per_image and name in second.per_image]
     both = first.per_image.merge(second.per_image, on=keys, suffixes=("", " (second)"))
     found = {}
-    for name in metric_names(first.per_image):
+    for name in metric_names(first.per_image, first.suite):
         other = f"{name} (second)"
         if other not in both:
             continue
@@ -109,26 +129,121 @@ def compare(first: Scores, second: Scores, settings: EvaluationConfig, seed: int
             seed,
             needs_all=is_loss(name),
         )
-        found[name] = {
-            "difference": _finite(result.difference.mean),
-            "low": _finite(result.difference.low),
-            "high": _finite(result.difference.high),
-            "p_value": _finite(result.p_value),
-            "images": result.difference.count,
-        }
+        found[name] = _difference(result)
+    rows = [_rows_of(scores, both[keys]) for scores in (first, second)]
+    theirs = dict(_recorded(second.suite))
+    for head, part in _recorded(first.suite):
+        if head not in theirs or part.records != theirs[head].records:
+            log.warning(
+                "the runs predict different classes or numbers%s, which are not compared",
+                f" as '{head}'" if head else "",
+            )
+            continue
+        assert part.records is not None
+        arrays = _same_images(*(part.records.arrays(each, head) for each in rows))
+        strata = _strata(part.records, arrays[0], settings)
+        for metric in part.set_metrics:
+            found |= {
+                _full(name, head): {**_difference(result), **_fewer(metric, settings)}
+                for name, result in paired_set(
+                    *(metric, *arrays, settings.confidence, settings.resamples, seed),
+                    strata=strata,
+                ).items()
+            }
     return {"images": len(both), "metrics": found}
 
 
 def save(scores: Scores, folder: Path) -> Scores:
-    """Write ``per_image.csv`` and ``summary.json``."""
+    """Write ``per_image.csv``, ``summary.json`` and the pictures of classes and numbers."""
     write_text(folder / "per_image.csv", scores.per_image.to_csv(index=False))
     write_json(folder / "summary.json", scores.summary)
-    return Scores(scores.per_image, scores.summary, folder)
+    draw_outputs(scores.summary.get("outputs", {}), scores.per_image, folder)
+    return replace(scores, path=folder)
 
 
-def metric_names(frame: pd.DataFrame) -> list[str]:
-    """Return the columns that hold numbers."""
-    return [name for name in frame.columns if name not in NAMES]
+def metric_names(frame: pd.DataFrame, suite: MetricSuite | None = None) -> list[str]:
+    """Return the columns that hold numbers to average."""
+    return [
+        str(name)
+        for name in frame.columns
+        if name not in NAMES and not (suite is not None and suite.is_record(str(name)))
+    ]
+
+
+def _recorded(suite: MetricSuite | None) -> Iterator[tuple[str, MetricSuite]]:
+    """Yield the heads whose images leave records, each with its metrics."""
+    for head, part in (suite.parts if suite is not None else {}).items():
+        if part.records is not None:
+            yield head, part
+
+
+def _of_set(
+    part: MetricSuite, arrays: SetArrays, settings: EvaluationConfig, seed: int, head: str
+) -> dict[str, dict[str, Any]]:
+    assert part.records is not None
+    strata = _strata(part.records, arrays, settings)
+    found = {}
+    for metric in part.set_metrics:
+        values = bootstrap_set(
+            metric, arrays, settings.confidence, settings.resamples, seed, strata=strata
+        )
+        for name, interval in values.items():
+            found[_full(name, head)] = {**_interval(interval), **_fewer(metric, settings)}
+    return found
+
+
+def _output(records: Records, arrays: SetArrays) -> dict[str, Any]:
+    """Return what a picture of an output is drawn from, as plain values."""
+    if isinstance(records, NumberRecords):
+        return {"kind": "numbers", "columns": list(records.names)}
+    kind = "class" if isinstance(records, ClassRecords) else "classes"
+    return {"kind": kind, **class_curves(arrays, records)}
+
+
+def _strata(records: Records, arrays: SetArrays, settings: EvaluationConfig) -> Array | None:
+    return arrays.target if settings.stratify and isinstance(records, ClassRecords) else None
+
+
+def _rows_of(scores: Scores, places: pd.DataFrame) -> list[Row]:
+    """Return the rows of the images that both evaluations have, in one order."""
+    frame = places.merge(scores.per_image, on=list(places.columns), how="left")
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _same_images(first: SetArrays, second: SetArrays) -> tuple[SetArrays, SetArrays]:
+    """Return the records of the images that have a target in both evaluations."""
+    shared = np.intersect1d(first.rows, second.rows)
+    return first.at(shared), second.at(shared)
+
+
+def _full(name: str, head: str) -> str:
+    return f"{head}/{name}" if head else name
+
+
+def _fewer(metric: SetMetric, settings: EvaluationConfig) -> dict[str, int]:
+    """Tell the number of resamples where a metric is too slow for all."""
+    count = resamples_of(metric, settings.resamples)
+    return {} if count == settings.resamples else {"resamples": count}
+
+
+def _interval(found: Interval) -> dict[str, Any]:
+    return {
+        "mean": _finite(found.mean),
+        "low": _finite(found.low),
+        "high": _finite(found.high),
+        "images": found.count,
+    }
+
+
+def _difference(result: Comparison) -> dict[str, Any]:
+    found = result.difference
+    return {
+        "difference": _finite(found.mean),
+        "low": _finite(found.low),
+        "high": _finite(found.high),
+        "p_value": _finite(result.p_value),
+        "images": found.count,
+    }
 
 
 def _warn_of_nan(rows: Sequence[dict[str, Any]]) -> None:
@@ -143,4 +258,4 @@ def _warn_of_nan(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _finite(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+    return float(value) if math.isfinite(value) else None

@@ -44,6 +44,8 @@ class EvaluationConfig:
     """Level of the bootstrap intervals."""
     resamples: int = 2000
     """Bootstrap samples over the images."""
+    stratify: bool = False
+    """Whether each class keeps its number of images in every bootstrap sample of a classification."""
     save_predictions: bool = False
     """Write the predictions of the evaluated images into the run folder."""
 

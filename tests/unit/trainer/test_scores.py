@@ -2,9 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
+from torchmetrics.classification import BinaryAUROC
 
 from imtoolkit.config.sections import EvaluationConfig
+from imtoolkit.metrics.base import SetMetric
+from imtoolkit.metrics.heads import HeadMetrics
+from imtoolkit.metrics.resampling import paired_set
+from imtoolkit.metrics.statistics import bootstrap_mean, paired_difference
+from imtoolkit.metrics.suite import ClassificationMetrics, MetricSuite, RegressionMetrics
 from imtoolkit.trainer.scores import compare, save, summarise
 
 NAN = float("nan")
@@ -61,3 +68,149 @@ def test_runs_are_compared_on_the_images_that_both_have():
 def test_the_same_seed_gives_the_same_interval():
     first, second = (summarise(rows(0.1, 0.5, 0.7, 0.2), SETTINGS, seed=3) for _ in range(2))
     assert first.summary == second.summary
+
+
+def classified(count=60, skill=1.5, seed=0, names=("healthy", "sick")):
+    """Return rows of a classification that knows something, and what measures them."""
+    rng = np.random.default_rng(7)
+    target = rng.integers(0, len(names), count)
+    noise = np.random.default_rng(seed).normal(size=(count, len(names)))
+    logits = skill * np.eye(len(names))[target] + noise
+    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    suite = ClassificationMetrics(names)
+    places = [{"id": f"{n:03d}", "dataset": "main", "loss": 0.5} for n in range(count)]
+    made = [suite.records.row(one, true) for one, true in zip(chances, target, strict=True)]
+    return [{**place, **row} for place, row in zip(places, made, strict=True)], suite
+
+
+def test_metrics_of_the_set_have_an_interval_and_records_no_mean():
+    entries, suite = classified()
+    summary = summarise(entries, SETTINGS, 0, suite).summary
+    metrics = summary["metrics"]
+    assert set(metrics) == {"loss", *suite.of_set(entries)}
+    assert metrics["auroc"]["mean"] == suite.of_set(entries)["auroc"]
+    assert metrics["auroc"]["low"] < metrics["auroc"]["mean"] < metrics["auroc"]["high"]
+    assert metrics["auroc"]["images"] == 60
+
+
+def test_the_interval_of_accuracy_is_that_of_a_mean():
+    entries, suite = classified()
+    settings = EvaluationConfig(resamples=20_000)
+    found = summarise(entries, settings, 0, suite).summary["metrics"]["accuracy"]
+    right = [row["target"] == row["predicted"] for row in entries]
+    mean = bootstrap_mean(right, resamples=20_000)
+    assert (found["low"], found["high"]) == pytest.approx((mean.low, mean.high), abs=0.02)
+
+
+def test_strata_keep_the_number_of_images_of_each_class():
+    entries, suite = classified(skill=9.0)
+    counted = MetricSuite([Prevalence()], records=suite.records)
+    plain = summarise(entries, SETTINGS, 0, counted).summary["metrics"]["prevalence"]
+    settings = EvaluationConfig(resamples=200, stratify=True)
+    kept = summarise(entries, settings, 0, counted).summary["metrics"]["prevalence"]
+    assert plain["low"] < plain["mean"] < plain["high"]
+    assert kept["low"] == kept["mean"] == kept["high"]
+
+
+class Prevalence(SetMetric):
+    """A metric as a user writes it: without weights."""
+
+    name = "prevalence"
+
+    def __call__(self, predicted, target, probability=None):
+        return {"prevalence": float((target == 1).mean())}
+
+
+def test_confusion_and_curves_stand_in_the_summary_and_are_drawn(tmp_path):
+    entries, suite = classified()
+    scores = save(summarise(entries, SETTINGS, 0, suite), tmp_path)
+    output = json.loads((tmp_path / "summary.json").read_text())["outputs"]["output"]
+    table = np.array(output["confusion"])
+    assert table.sum() == 60
+    assert np.trace(table) / 60 == pytest.approx(scores.summary["metrics"]["accuracy"]["mean"])
+    curve = output["roc"]["sick"]
+    area = np.trapezoid(curve["tpr"], curve["fpr"])
+    assert area == pytest.approx(scores.summary["metrics"]["auroc"]["mean"])
+    bins = output["reliability"]
+    gaps = [entry["count"] * abs(entry["probability"] - entry["frequency"]) for entry in bins]
+    assert sum(gaps) / 60 == pytest.approx(scores.summary["metrics"]["ece"]["mean"])
+    drawn = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert drawn == ["calibration.png", "confusion.png", "curves.png"]
+
+
+def test_heads_have_pictures_and_outputs_of_their_own(tmp_path):
+    entries, grade = classified()
+    suite = HeadMetrics({"grade": grade, "age": RegressionMetrics()})
+    rows_of_heads = [
+        {
+            "id": row["id"],
+            "dataset": "main",
+            **{f"grade/{name}": row[name] for name in row if grade.is_record(name)},
+            "age/target": float(n),
+            "age/predicted": float(n) + 1,
+        }
+        for n, row in enumerate(entries)
+    ]
+    scores = save(summarise(rows_of_heads, SETTINGS, 0, suite), tmp_path)
+    assert scores.summary["metrics"]["age/mae"]["mean"] == 1.0
+    assert set(scores.summary["outputs"]) == {"grade", "age"}
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    assert drawn == {
+        "grade-calibration.png",
+        "grade-confusion.png",
+        "grade-curves.png",
+        "age-numbers.png",
+    }
+
+
+def test_one_class_only_gives_scores_without_an_exception(tmp_path):
+    entries, suite = classified(12)
+    same = [row for row in entries if row["target"] == "sick"]
+    found = save(summarise(same, SETTINGS, 0, suite), tmp_path).summary
+    assert found["metrics"]["auroc"]["mean"] is None
+    assert found["metrics"]["accuracy"]["images"] == len(same)
+    assert "NaN" not in (tmp_path / "summary.json").read_text()
+
+
+def test_models_are_compared_by_metrics_of_the_set():
+    good, poor = (
+        summarise(rows, SETTINGS, 0, suite)
+        for rows, suite in (classified(skill=2.5, seed=1), classified(skill=0.3, seed=2))
+    )
+    found = compare(good, poor, EvaluationConfig(resamples=500), seed=0)["metrics"]["auroc"]
+    expected = good.summary["metrics"]["auroc"]["mean"] - poor.summary["metrics"]["auroc"]["mean"]
+    assert found["difference"] == pytest.approx(expected)
+    assert 0 < found["low"] < found["difference"] < found["high"]
+    assert found["p_value"] < 0.01
+    same = compare(good, good, SETTINGS, seed=0)["metrics"]["auroc"]
+    assert (same["difference"], same["p_value"]) == (0.0, 1.0)
+
+
+def test_the_permutation_test_of_accuracy_is_the_sign_flip_test():
+    entries, suite = classified(skill=1.0, seed=1)
+    others, _ = classified(skill=0.5, seed=2)
+    accuracy = next(metric for metric in suite.set_metrics if metric.name == "accuracy")
+    first, second = (suite.records.arrays(item) for item in (entries, others))
+    found = paired_set(accuracy, first, second, resamples=20_000)["accuracy"]
+    right = [(one.predicted == one.target).astype(float).tolist() for one in (first, second)]
+    flipped = paired_difference(*right, resamples=20_000)
+    assert found.difference.mean == pytest.approx(flipped.difference.mean)
+    assert found.p_value == pytest.approx(flipped.p_value, abs=0.02)
+
+
+def test_runs_of_other_classes_are_not_compared(caplog):
+    first, other = (
+        summarise(entries, SETTINGS, 0, suite)
+        for entries, suite in (classified(), classified(names=("a", "b")))
+    )
+    found = compare(first, other, SETTINGS, seed=0)["metrics"]
+    assert set(found) == {"loss"}
+    assert "predict different classes" in caplog.text
+
+
+def test_metrics_of_others_are_drawn_less_often_and_say_so():
+    entries, suite = classified(20)
+    slow = MetricSuite([BinaryAUROC()], records=suite.records)
+    found = summarise(entries, EvaluationConfig(resamples=2000), 0, slow).summary["metrics"]
+    assert found["binary_auroc"]["resamples"] == 200
+    assert found["binary_auroc"]["low"] < found["binary_auroc"]["high"]

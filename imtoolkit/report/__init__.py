@@ -1,0 +1,1 @@
+"""From the folders of runs to pictures and pages that a person reads."""
