@@ -40,6 +40,8 @@ CLOSURES: Final[dict[str, Limits]] = {
 }
 """Class -> its limits; a subclass has those of its base."""
 
+_CUTTING: Final = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "xlafsdp", "xla_fsdp")
+
 ATTRIBUTE: Final = "needs_closure"
 """Set to true by the class of an optimizer that calls the closure several times."""
 
@@ -69,6 +71,7 @@ def conflicts(
     precision: Any = None,
     clip_value: Any = None,
     clip_algorithm: Any = None,
+    strategy: Any = None,
 ) -> Iterator[tuple[str, str]]:
     """Yield (field of the section ``trainer``, message) of each setting that cannot work.
 
@@ -79,32 +82,40 @@ def conflicts(
         precision: ``precision``; ``None`` where it is not known.
         clip_value: ``gradient_clip_val``; ``None`` or 0 for no clipping.
         clip_algorithm: ``gradient_clip_algorithm``; ``None`` stands for ``norm``.
+        strategy: ``strategy``, or the name of the class that it stands for.
     """
     if accumulate not in (None, 1):
         yield (
             "accumulate_grad_batches",
-            f"got {accumulate}; '{name}' needs 1: it evaluates a batch several times in a step, "
+            f"got {accumulate}; {name} needs 1: it evaluates a batch several times in a step, "
             "and each evaluation covers one batch only. Take larger batches",
         )
     text = str(precision)
     if text in ("16", "16-mixed"):
         yield (
             "precision",
-            f"got {text}; '{name}' needs {_precisions(limits)}: the loss scale of 16-mixed would "
+            f"got {text}; {name} needs {_precisions(limits)}: the loss scale of 16-mixed would "
             "be applied once for several evaluations",
         )
     elif not limits.half and ("16" in text or text.startswith("transformer-engine")):
         yield (
             "precision",
-            f"got {text}; '{name}' needs {_precisions(limits)}: it takes small differences of "
+            f"got {text}; {name} needs {_precisions(limits)}: it takes small differences of "
             "gradients, which half precision rounds away",
         )
     if clip_value and (clip_algorithm or "norm") not in limits.clipping:
         remedy = " or ".join(f"gradient_clip_algorithm: {item}" for item in limits.clipping)
         yield (
             "gradient_clip_val",
-            f"gradients of '{name}' cannot be clipped by {clip_algorithm or 'norm'}: {limits.why}. "
+            f"gradients of {name} cannot be clipped by {clip_algorithm or 'norm'}: {limits.why}. "
             + (f"Take {remedy}, or leave clipping out" if remedy else "Leave clipping out"),
+        )
+
+    if str(strategy).lower().startswith(_CUTTING):
+        yield (
+            "strategy",
+            f"got {strategy}; {name} needs whole weights in each process, which fsdp, deepspeed "
+            "and the like cut up. Take ddp",
         )
 
 

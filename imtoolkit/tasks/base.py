@@ -12,6 +12,7 @@ import contextlib
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any, ClassVar, Final
@@ -25,15 +26,16 @@ from imtoolkit.core.batch import IMAGE, Batch, Stage, StepOutput
 from imtoolkit.core.errors import DataError
 from imtoolkit.core.facts import DataFacts, TargetKind
 from imtoolkit.core.seeding import mix
-from imtoolkit.inference.predict import predict_tiled
+from imtoolkit.inference.predict import Net, mirrored, pad_to, predict_tiled
 from imtoolkit.nets.freezing import freeze, hold_frozen_norms
 from imtoolkit.nets.inputs import inputs_of
-from imtoolkit.nets.loading import LoadReport, load_matching
+from imtoolkit.nets.loading import LoadReport, load_matching, renamed
 
 from . import optimization
 from .goals import Goal
 from .means import EpochMeans
 from .measuring import Measuring
+from .moments import choose_states, classes_of, states_by_name
 from .rows import batch_size, first_of
 from .tiling import Tiling, check_inputs
 
@@ -56,6 +58,7 @@ class Task(Measuring):
         losses: The loss; returns the sum and its terms.
         tiling: Knows the tile for an image, and the sizes that the nets take.
         load_report: What `start_from` loaded; ``None`` where nothing was.
+        start_states: What `start_from` found for the optimizers, by names of weights.
     """
 
     category: ClassVar[str]
@@ -71,6 +74,7 @@ class Task(Measuring):
         self.inference = inference
         self.seed = seed
         self.load_report: LoadReport | None = None
+        self.start_states: dict[str, dict[str, Any]] = {}
         self.memory_format: torch.memory_format = torch.contiguous_format
         self._means = EpochMeans()
         self._restored = False
@@ -129,7 +133,8 @@ class Task(Measuring):
         values = {} if output.loss is None else {"loss": output.loss}
         values |= {f"loss/{name}": value for name, value in self._shown_terms(output).items()}
         if values:
-            self._means.add(values, count, (self.current_epoch, batch_idx))
+            counts = {f"loss/{name}": number for name, number in output.counts.items()}
+            self._means.add(values, count, (self.current_epoch, batch_idx), counts)
         if output.loss is not None and self._trainer is not None:
             self.log("train/loss_step", output.loss.detach(), prog_bar=True, batch_size=count)
 
@@ -210,8 +215,12 @@ class Task(Measuring):
         Returns:
             Float32 tensor ``(1, K, [Z,] Y, X)``.
         """
+        return self.by_tiles(partial(self.apply_net, **(more or {})), image, stage, role)
+
+    def by_tiles(self, net: Net, image: Tensor, stage: Stage, role: str | None = None) -> Tensor:
+        """Apply a function of patches to a whole image ``(1, C, [Z,] Y, X)``, see `tiled`."""
         return predict_tiled(
-            partial(self.apply_net, **(more or {})),
+            net,
             image,
             tile=self.tiling.tile_for(tuple(image.shape[2:]), role),
             overlap=self.inference.overlap,
@@ -219,6 +228,17 @@ class Task(Measuring):
             batch_size=self.inference.batch_size,
             flips=self.averages_flips(stage),
         )
+
+    def at_once(self, net: Net, image: Tensor, stage: Stage) -> Tensor:
+        """Apply a function to a whole image, padded where the net takes no such size.
+
+        Returns:
+            Float32 tensor ``(1, K)``.
+        """
+        padded = pad_to(image, self.tiling.fitting(tuple(image.shape[2:])))
+        if self.averages_flips(stage):
+            net = mirrored(net, self.facts.spatial_dims)
+        return net(padded).float()
 
     def averages_flips(self, stage: Stage) -> bool:
         """Tell whether a stage averages over mirrored copies; validation does without."""
@@ -247,14 +267,40 @@ class Task(Measuring):
 
     # --- weights ----------------------------------------------------------------------------------
 
-    def start_from(self, state: Mapping[str, Any], exclude: Sequence[str] = ()) -> LoadReport:
-        """Load the weights that fit from the ``state_dict`` of another run's checkpoint.
+    def start_from(
+        self,
+        state: Mapping[str, Any],
+        exclude: Sequence[str] = (),
+        *,
+        include: Sequence[str] | None = None,
+        rename: Mapping[str, str] | None = None,
+        checkpoint: Mapping[str, Any] | None = None,
+    ) -> LoadReport:
+        """Load the weights that fit from another run's checkpoint, or from a saved part.
+
+        Args:
+            state: Names and tensors, the ``state_dict`` of a checkpoint.
+            exclude: Patterns of names to leave as initialised.
+            include: Patterns of the names here to load; left out, all.
+            rename: Beginning of names there -> beginning of names here.
+            checkpoint: The whole checkpoint, from which the optimizers' state of the loaded weights
+                is taken over as well; left out, optimizers begin anew.
 
         Raises:
             RunError: If nothing fits.
         """
-        self.load_report = load_matching(self, state, exclude)
-        return self.load_report
+        report = load_matching(self, state, exclude, include=include, rename=rename)
+        if checkpoint is not None:
+            names = {here: there for there, here in renamed(state, rename or {}).items()}
+            names = {here: names[here] for here in report.loaded}
+            kept = checkpoint.get(_CHECKPOINT_KEY, {}).get("optimizers", [])
+            chosen, notes = choose_states(
+                optimization.build_optimizers(self), states_by_name(checkpoint, kept), names
+            )
+            self.start_states = chosen
+            report = replace(report, moments=tuple(chosen), notes=(*report.notes, *notes))
+        self.load_report = report
+        return report
 
     def use_channels_last(self) -> None:
         """Keep weights and images with the channel as the last axis in memory."""
@@ -307,6 +353,7 @@ class Task(Measuring):
             "version": version("imtoolkit"),
             "category": self.config.category,
             "means": self._means.state(),
+            "optimizers": classes_of(self.trainer.optimizers),
             "validated": dict(self._validated),
         }
 

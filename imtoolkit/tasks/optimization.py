@@ -13,15 +13,22 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from imtoolkit.config.sections import OptimizerConfig, SchedulerConfig, TaskConfig
+from imtoolkit.config.sections import Component, OptimizerConfig, SchedulerConfig, TaskConfig
 from imtoolkit.core import registry
-from imtoolkit.core.errors import ComponentError, ConfigError, Problem, listed
+from imtoolkit.core.closures import ATTRIBUTE, conflicts, limits_of
+from imtoolkit.core.errors import ComponentError, ConfigError, Problem, did_you_mean, listed
+from imtoolkit.core.registry import paths_of
 from imtoolkit.optim.building import (
     Horizon,
     build_optimizer,
     build_scheduler,
     lightning_config,
+    option_of,
 )
+from imtoolkit.optim.closures import ClosureOptimizer
+from imtoolkit.optim.groups import Rule, parameter_groups
+
+from .moments import put_states
 
 if TYPE_CHECKING:
     from .base import Task
@@ -36,6 +43,7 @@ def configure(task: Task) -> list[dict[str, Any]]:
         ConfigError: If an optimizer or schedule belongs to no net of the task.
     """
     optimizers = build_optimizers(task)
+    put_states(optimizers.values(), task.start_states)
     schedules = _by_role(task.config, list(optimizers))
     horizon = horizon_of(task.trainer)
     entries = []
@@ -56,13 +64,18 @@ def build_optimizers(task: Task) -> dict[str, Optimizer]:
     wanted = dict(task.config.optimizers) or {next(iter(task.nets)): DEFAULT_OPTIMIZER}
     found = {}
     for role, component in wanted.items():
-        module = _trained_by(task, role, alone=len(wanted) == 1)
-        trained = [weight for weight in module.parameters() if weight.requires_grad]
+        alone = len(wanted) == 1
+        module = _trained_by(task, role, alone=alone)
+        where = "task.optimizer" if alone else f"task.optimizers.{role}"
         try:
-            found[role] = build_optimizer(component.name, component.params, trained)
+            groups = _groups(task, module, role, component, where)
+            optimizer = build_optimizer(component.name, component.params, groups)
         except ComponentError as error:
-            key = "task.optimizer" if len(wanted) == 1 else f"task.optimizers.{role}"
-            raise ConfigError(Problem(str(error), where=key)) from error
+            raise ConfigError(Problem(str(error), where=where)) from error
+        _check_options(optimizer, component, where)
+        if isinstance(optimizer, ClosureOptimizer):
+            optimizer.watch(module)
+        found[role] = optimizer
     return found
 
 
@@ -111,22 +124,76 @@ def step_plateaus(task: Task, trained: Mapping[str, float], validated: Mapping[s
 def check_closures(task: Task, trainer: pl.Trainer) -> None:
     """Refuse what optimizers that evaluate a batch several times cannot do.
 
+    The same is asked of a config before anything is built; here it is asked of what the machine
+    chose, and of optimizers from everywhere.
+
     Raises:
-        ConfigError: With accumulation, since the closure covers one micro-batch, and with 16-mixed,
-            since the loss scale would be applied once for several evaluations.
+        ConfigError: With accumulation, since the closure covers one micro-batch, with 16-mixed,
+            since the loss scale would be applied once for several evaluations, and with whatever
+            else `imtoolkit.core.closures` says.
     """
-    if not any(isinstance(item, torch.optim.LBFGS) for item in trainer.optimizers):
-        return
-    problems: list[tuple[str, Any, Any]] = []
-    if trainer.accumulate_grad_batches != 1:
-        problems.append(("accumulate_grad_batches", trainer.accumulate_grad_batches, 1))
-    if str(trainer.precision).startswith("16"):
-        problems.append(("precision", trainer.precision, "32-true or bf16-mixed"))
-    if problems:
-        raise ConfigError(
-            Problem(f"got {got}; LBFGS needs {needs}", where=f"trainer.{key}")
-            for key, got, needs in problems
+    problems = []
+    for optimizer in trainer.optimizers:
+        kind = type(optimizer)
+        limits = limits_of(paths_of(kind), needs_closure=bool(getattr(kind, ATTRIBUTE, False)))
+        if limits is None:
+            continue
+        found = conflicts(
+            kind.__name__,
+            limits,
+            accumulate=trainer.accumulate_grad_batches,
+            precision=trainer.precision,
+            clip_value=trainer.gradient_clip_val,
+            clip_algorithm=trainer.gradient_clip_algorithm,
+            strategy=type(trainer.strategy).__name__,
         )
+        problems += [Problem(message, where=f"trainer.{key}") for key, message in found]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _groups(
+    task: Task, module: nn.Module, role: str, component: Component, where: str
+) -> list[dict[str, Any]]:
+    """Return the groups of one optimizer, its weights named as in the checkpoint."""
+    config = (
+        component if isinstance(component, OptimizerConfig) else OptimizerConfig(component.name)
+    )
+    rules = [Rule(item.weights, item.lr, item.weight_decay, item.params) for item in config.groups]
+    rate = option_of(component.name, component.params, "lr")
+    if config.layer_decay is not None and rate is None:
+        message = f"optimizer '{component.name}' has no learning rate that could be scaled"
+        raise ConfigError(Problem(message, where=f"{where}.layer_decay"))
+    whole = module is task
+    return parameter_groups(
+        module,
+        lr=rate,
+        weight_decay=option_of(component.name, component.params, "weight_decay"),
+        rules=rules,
+        layer_decay=config.layer_decay,
+        decay_all=config.decay_all or component.params.get("decay_norms_and_biases") is True,
+        nets={f"nets.{name}.": net for name, net in task.nets.items() if whole or name == role},
+        prefix="" if whole else f"nets.{role}.",
+        where=where,
+    )
+
+
+def _check_options(optimizer: Optimizer, component: Component, where: str) -> None:
+    """Refuse options of groups that the optimizer would never read."""
+    groups = component.groups if isinstance(component, OptimizerConfig) else []
+    problems = []
+    for number, group in enumerate(groups):
+        given = [*group.params, *(["weight_decay"] if group.weight_decay is not None else [])]
+        for key in given:
+            if key not in optimizer.defaults or key == "params":
+                known = list(optimizer.defaults)
+                message = (
+                    f"optimizer '{component.name}' has no option '{key}' for a group of weights."
+                    f"{did_you_mean(key, known)} It has {listed(known, 20)}"
+                )
+                problems.append(Problem(message, where=f"{where}.groups.{number}"))
+    if problems:
+        raise ConfigError(problems)
 
 
 def _by_role(config: TaskConfig, roles: list[str]) -> Mapping[str, SchedulerConfig]:

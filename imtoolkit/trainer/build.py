@@ -89,7 +89,14 @@ def start_weights(task: Task, config: Config) -> None:
     try:
         path = start_file(config)
         assert path is not None
-        task.start_from(load_checkpoint(path)["state_dict"], start.exclude)
+        checkpoint = load_checkpoint(path)
+        task.start_from(
+            checkpoint["state_dict"],
+            start.exclude,
+            include=start.include,
+            rename=start.rename,
+            checkpoint=checkpoint if start.optimizer else None,
+        )
     except RunError as error:
         raise ConfigError(Problem(str(error), where="task.start_from")) from error
 
