@@ -102,11 +102,19 @@ class MissingPackageError(ImtoolkitError):
 def nearest(word: str, known: Iterable[str], count: int = 1) -> list[str]:
     """Return up to ``count`` words of ``known`` that look like ``word``, case ignored.
 
+    Of words that differ in case alone it is the one written like ``word``, then the last.
+
     Example:
         >>> nearest("sofmax", ["sigmoid", "softmax"])
         ['softmax']
+        >>> nearest("ressnet", ["resnet", "ResNet"]), nearest("ResNt", ["resnet", "ResNet"])
+        (['resnet'], ['ResNet'])
     """
-    by_lower = {name.lower(): name for name in known}
+    by_lower: dict[str, str] = {}
+    for name in known:
+        other = by_lower.get(name.lower())
+        if other is None or _likeness(name, word) >= _likeness(other, word):
+            by_lower[name.lower()] = name
     hits = difflib.get_close_matches(word.lower(), by_lower, len(by_lower) or 1, 0.6)
     places = {name: place for place, name in enumerate(by_lower)}
 
@@ -115,6 +123,10 @@ def nearest(word: str, known: Iterable[str], count: int = 1) -> list[str]:
         return -matcher.ratio(), places[hit]  # of equally near ones the first
 
     return [by_lower[hit] for hit in sorted(hits, key=distance)[:count]]
+
+
+def _likeness(name: str, word: str) -> float:
+    return difflib.SequenceMatcher(None, name, word).ratio()
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -24,6 +24,12 @@ FILLED: Final[dict[str, dict[str, str]]] = {
         "input_image_size": "image_size",
         "in_shape": "image_shape",
         "input_shape": "image_size",
+        "classes": "out_channels",
+        "out_shape": "out_shape",
+        "in_features": "in_channels",
+        "out_features": "out_channels",
+        "num_features": "in_channels",
+        "tabular_features": "tabular_features",
     },
     "loss": {
         "spatial_dims": "spatial_dims",

@@ -10,16 +10,23 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from imtoolkit.core.errors import ConfigError, Problem
+from imtoolkit.core.errors import ConfigError, Problem, listed
 from imtoolkit.core.facts import DataFacts
 from imtoolkit.core.filled import FILLED
 
+Outputs = int | Mapping[str, int] | None
+"""Channels that a net shall give: a number, one for each named output, or whatever suits."""
+
+_MIDDLE: Final = 32
+_WIDTHS: Final = ("channels", "features", "filters", "feature_size", "init_filters")
 _SEEN_IN: Final = {
-    "in_channels": "the images have {} channel(s)",
+    "in_channels": "{before} {} channel(s)",
     "out_channels": "the task needs {} output channel(s)",
     "spatial_dims": "the images have {} spatial dimensions",
     "image_size": "the net is given patches of {}",
     "image_shape": "the net is given patches of {} (channels first)",
+    "out_shape": "the task needs {}",
+    "tabular_features": "'data.tabular' gives {} feature(s)",
 }
 
 
@@ -34,11 +41,9 @@ def signature_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         >>> list(signature_of(Derived))
         ['depth', 'in_channels']
     """
-    makers: list[Any] = (
-        [vars(cls).get("__init__") for cls in factory.__mro__]
-        if inspect.isclass(factory)
-        else [factory]
-    )
+    made = factory if inspect.isclass(factory) else _returned(factory)
+    makers: list[Any] = [] if inspect.isclass(factory) else [factory]
+    makers += [vars(cls).get("__init__") for cls in (made.__mro__ if made is not None else ())]
     found: dict[str, inspect.Parameter] = {}
     for maker in filter(None, makers):
         try:
@@ -56,22 +61,35 @@ def signature_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return found
 
 
+def _returned(function: Callable[..., Any]) -> type | None:
+    """Return the class that a factory such as ``resnet18(**kwargs) -> ResNet`` makes."""
+    told = getattr(function, "__annotations__", {}).get("return")
+    found = getattr(function, "__globals__", {}).get(told) if isinstance(told, str) else told
+    return found if inspect.isclass(found) else None
+
+
 def fill_net(
     factory: Callable[..., Any],
     params: Mapping[str, Any],
     facts: DataFacts,
-    out_channels: int,
+    out_channels: Outputs,
     *,
     where: str = "task.net",
+    before: str = "the images have",
+    map_channels: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Return the parameters of a net, completed from the data.
 
     Args:
         factory: Class (or function) that makes the net.
         params: What the user wrote.
-        facts: Facts of the data.
-        out_channels: Channels that the task needs, such as the number of classes.
+        facts: Facts of the data; for a part of a net, with the channels and size that arrive there.
+        out_channels: Channels that the task needs, such as the number of classes; by name where
+            the net shall have several outputs; ``None`` for a net whose output others process: it
+            gives the width of its finest level, or 32 channels.
         where: Key of the config, for messages.
+        before: Who gives the channels, for messages.
+        map_channels: Channels of all feature maps, for a head whose ``in_channels`` is a list.
 
     Raises:
         ConfigError: If a value that the user wrote does not fit the data.
@@ -82,13 +100,20 @@ def fill_net(
     problems: list[Problem] = []
     for name, parameter in parameters.items():
         fact = FILLED["net"].get(name)
+        if fact == "out_channels" and out_channels is None:
+            _fill_width(name, parameter, filled)
+            continue
         if fact is None or known.get(fact) is None:
             continue
         value = _as_annotated(known[fact], parameter)
-        if name not in params:
+        if fact == "in_channels" and map_channels is not None and _is_list(parameter):
+            value = tuple(map_channels)
+        if isinstance(value, Mapping) and not _is_mapping(parameter):
+            problems.append(_one_output(out_channels, where))
+        elif name not in params:
             filled.update({} if value is None else {name: value})
         elif value is not None and not _equal(params[name], value):
-            problems.append(_differs(name, params[name], value, fact, where))
+            problems.append(_differs(name, params[name], value, fact, where, before))
     if "pretrained" in parameters and "pretrained" not in params:
         filled["pretrained"] = False  # weights come from the network only when asked for
     if problems:
@@ -96,15 +121,44 @@ def fill_net(
     return filled
 
 
-def _facts_by_name(facts: DataFacts, out_channels: int) -> dict[str, Any]:
+def _facts_by_name(facts: DataFacts, out_channels: Outputs) -> dict[str, Any]:
     size = facts.patch_size
     return {
         "in_channels": facts.in_channels,
         "out_channels": out_channels,
+        "out_shape": (out_channels,) if isinstance(out_channels, int) else None,
         "spatial_dims": facts.spatial_dims,
         "image_size": size,
         "image_shape": None if size is None else (facts.in_channels, *size),
+        "tabular_features": len(facts.tabular) or None,
     }
+
+
+def _fill_width(name: str, parameter: inspect.Parameter, filled: dict[str, Any]) -> None:
+    """Choose the channels of a net in the middle, unless it gives feature maps when not asked."""
+    if name in filled or parameter.default is None:
+        return
+    widths = (filled.get(key) for key in _WIDTHS)
+    width = next((value for value in widths if value), _MIDDLE)
+    filled[name] = int(width if isinstance(width, int) else width[0])
+
+
+def _is_list(parameter: inspect.Parameter) -> bool:
+    words = ("Sequence", "list", "tuple", "List", "Tuple")
+    return any(word in str(parameter.annotation) for word in words)
+
+
+def _is_mapping(parameter: inspect.Parameter) -> bool:
+    return any(word in str(parameter.annotation) for word in ("Mapping", "dict", "Dict"))
+
+
+def _one_output(out_channels: Outputs, where: str) -> Problem:
+    names = list(out_channels) if isinstance(out_channels, Mapping) else []
+    message = (
+        f"the task has the heads {listed(names)}, and this net has one output. Take "
+        "{name: multi_head, params: {backbone: ..., heads: {...}}} with a head for each"
+    )
+    return Problem(message, where=where)
 
 
 def _as_annotated(value: Any, parameter: inspect.Parameter) -> Any:
@@ -122,10 +176,12 @@ def _equal(given: Any, known: Any) -> bool:
     return bool(given == known)
 
 
-def _differs(name: str, given: Any, known: Any, fact: str, where: str) -> Problem:
-    seen = _SEEN_IN[fact].format(list(known) if isinstance(known, tuple) else known)
+def _differs(name: str, given: Any, known: Any, fact: str, where: str, before: str) -> Problem:
+    shown = list(known) if isinstance(known, tuple) else known
+    seen = _SEEN_IN[fact].format(shown, before=before)
+    remedy = "in from the data; or change the data to match"
+    remedy = remedy if before == "the images have" else "in"
     return Problem(
-        f"{name} is {given}, but {seen}. Leave it out, and it is filled in from the data; "
-        "or change the data to match",
+        f"{name} is {given}, but {seen}. Leave it out, and it is filled {remedy}",
         where=f"{where}.params.{name}",
     )

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
+from imtoolkit.core.batch import TABULAR
 from imtoolkit.core.errors import ConfigError, Problem
 
-from .outputs import main_output
+from .inputs import inputs_of, tabular_width
+from .outputs import Raw, main_output
 
 _FACTORS: Final = (1, 2, 4, 8, 16, 32, 64, 6, 12, 24, 48, 96, 7, 14, 28, 56, 112, 224, 128, 256)
-_META: Final = re.compile(r"\bmeta\b", re.IGNORECASE)
+META_WORDS: Final = re.compile(r"\bmeta\b", re.IGNORECASE)
+"""In the message of a net that looks at its values, and so cannot be run on shapes alone."""
 Size = tuple[int, ...]
 
 
@@ -30,6 +33,9 @@ class SizeProbe:
         net: The net; it is copied and not changed.
         in_channels: Channels of its input.
         spatial_dims: 2 or 3.
+        widths: Numbers for each image that it is given beside the image, by the names that its
+            attribute ``inputs`` has for them; other inputs than the image are further images.
+        keeps_size: Whether a dense output must have the size of the image.
 
     Example:
         >>> from monai.networks.nets import UNet
@@ -41,8 +47,18 @@ class SizeProbe:
         (64, 52)
     """
 
-    def __init__(self, net: nn.Module, in_channels: int, spatial_dims: int) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        in_channels: int,
+        spatial_dims: int,
+        widths: Mapping[str, int] | None = None,
+        *,
+        keeps_size: bool = True,
+    ) -> None:
         self._net = copy.deepcopy(net).to("meta").train()
+        self._widths = {TABULAR: tabular_width(net), **(widths or {})}
+        self._keeps_size = keeps_size
         self._in_channels = in_channels
         self._dims = spatial_dims
         self._seen: dict[Size, str | None] = {}
@@ -77,6 +93,19 @@ class SizeProbe:
         largest = [max(below, key=sum)] if below else []
         return largest + ([above] if above is not None else [])
 
+    def output(self, size: Sequence[int]) -> Raw:
+        """Return what the net makes of two images of a size, as shapes without numbers.
+
+        Raises:
+            Exception: Whatever the net raises where it takes no such images.
+        """
+        given = []
+        for key in inputs_of(self._net):
+            shape = (self._widths[key],) if key in self._widths else (self._in_channels, *size)
+            given.append(torch.empty((2, *shape), device="meta"))
+        with torch.no_grad():
+            return main_output(self._net(*given), self._net, self._dims)
+
     def _multiples(self, size: Size, *, up: bool) -> Iterable[Size]:
         for factor in _FACTORS:
             yield _multiple(size, (factor,) * len(size), up=up)
@@ -97,16 +126,13 @@ class SizeProbe:
         return best
 
     def _try(self, size: Size) -> str | None:
-        image = torch.empty((2, self._in_channels, *size), device="meta")
         try:
-            with torch.no_grad():
-                raw = self._net(image)
+            output = self.output(size)
         except Exception as error:  # noqa: BLE001 - nets refuse a size with whatever error they like
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             # a net that looks at its values, as by `.item()`, cannot be asked on shapes alone
-            return None if _META.search(reason) else reason
-        output = main_output(raw, self._net, self._dims)
-        if not isinstance(output, Tensor) or output.ndim != self._dims + 2:
+            return None if META_WORDS.search(reason) else reason
+        if not self._keeps_size or not isinstance(output, Tensor) or output.ndim != self._dims + 2:
             return None  # several outputs, or one number for an image: not for this check to judge
         if tuple(output.shape[2:]) != size:
             return f"it returns {list(output.shape[2:])} for an image of {list(size)}"
