@@ -128,9 +128,6 @@ def _check_arrays(
     problems: list[Problem] = []
     if image.size == 0:
         return [Problem(f"image is empty: its shape is {image.shape}", where)], []
-    if image.dtype.kind == "c":
-        message = "image holds complex numbers: save their magnitude, or two channels, as an image"
-        return [Problem(message, where)], []
     problems += _not_finite(image, "image", where)
     for name, pixels in maps.items():
         if pixels is None or (name == "target" and spec.kind in _NO_PIXELS):

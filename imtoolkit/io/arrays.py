@@ -1,7 +1,8 @@
 """Arrays without a picture format: ``.npy``, ``.npz`` and HDF5.
 
 Which array of several, and which row of it, is said in the path: ``file.h5::raw``,
-``file.npz::images::12``. Nothing is ever unpickled.
+``file.npz::images::12``. Nothing is ever unpickled. A channel of complex numbers becomes two, its
+real and its imaginary part, one behind the other.
 """
 
 from __future__ import annotations

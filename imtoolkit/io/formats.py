@@ -63,6 +63,7 @@ def read(
 
     Returns:
         Pixels ``(C, [Z,] Y, X)`` in the file's dtype, pixel size, affine and names of channels.
+        Complex channels become pairs of channels: real and imaginary part.
 
     Raises:
         DataError: If the file is missing, damaged, or does not hold what was asked for.

@@ -20,7 +20,7 @@ class Picture:
 
     Attributes:
         pixels: ``(C, [Z,] Y, X)`` in the file's dtype (native byte order; 1-bit images as uint8 0
-            and 1).
+            and 1; complex channels as two, real and imaginary part).
         spacing: Pixel size in ``[Z,] Y, X``; ``None`` where the file does not tell it for every
             axis.
         unit: ``"micrometer"`` or ``"millimeter"``; ``None`` with ``spacing``.

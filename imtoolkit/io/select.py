@@ -26,7 +26,7 @@ class Selection:
     """What of an image shall be read; the fields are those of section ``data`` of a config."""
 
     axes: str | None = None
-    channels: tuple[int | str, ...] | None = None
+    channels: tuple[int | str, ...] | None = None  # as stored: a complex channel becomes two
     time: int | None = None
     z_range: tuple[int, int] | None = None
 
@@ -50,8 +50,11 @@ def take(image: OpenImage, selection: Selection) -> Picture:
     """Read the chosen part of an image."""
     plan = _plan(image, selection, strict=True)
     pixels = _arrange(image, plan)
+    names = tuple(plan.names[number] for number in plan.chosen)
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8)
+    elif pixels.dtype.kind == "c":
+        pixels, names = _channel_pairs(pixels), _pair_names(names)
     pixels = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
     if not pixels.flags.writeable:  # torch wants arrays of its own
         pixels = pixels.copy()
@@ -61,7 +64,7 @@ def take(image: OpenImage, selection: Selection) -> Picture:
         spacing=spacing,
         unit=image.unit if spacing else None,
         affine=_affine(image, plan),
-        channel_names=tuple(plan.names[number] for number in plan.chosen),
+        channel_names=names,
         axes=plan.order,
     )
 
@@ -69,9 +72,12 @@ def take(image: OpenImage, selection: Selection) -> Picture:
 def describe(image: OpenImage, selection: Selection, path: str) -> PictureInfo:
     """Tell what `take` would return; several time points are counted, not refused."""
     plan = _plan(image, selection, strict=False)
-    sizes = {"C": len(plan.chosen), "Z": plan.z_range[1] - plan.z_range[0]}
-    spacing = _spacing(image, plan)
+    names = tuple(plan.names[number] for number in plan.chosen)
     dtype = np.dtype(np.uint8) if image.dtype == np.bool_ else image.dtype.newbyteorder("=")
+    if dtype.kind == "c":
+        names, dtype = _pair_names(names), np.empty(0, dtype).real.dtype
+    sizes = {"C": len(names), "Z": plan.z_range[1] - plan.z_range[0]}
+    spacing = _spacing(image, plan)
     return PictureInfo(
         path=path,
         axes=plan.order,
@@ -80,7 +86,7 @@ def describe(image: OpenImage, selection: Selection, path: str) -> PictureInfo:
         spacing=spacing,
         unit=image.unit if spacing else None,
         affine=_affine(image, plan),
-        channel_names=tuple(plan.names[number] for number in plan.chosen),
+        channel_names=names,
         scenes=image.scenes,
         times=plan.size(image, "T"),
         file_axes=image.axes,
@@ -295,6 +301,21 @@ def _choose_slices(image: OpenImage, depth: int, wanted: tuple[int, int] | None)
 
 
 # --- reading --------------------------------------------------------------------------------------
+
+
+def _channel_pairs(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Turn complex channels ``(C, ...)`` into ``(2 C, ...)``: real and imaginary part by turns.
+
+    Example:
+        >>> _channel_pairs(np.array([[1 + 2j], [3 + 4j]]))[:, 0].tolist()
+        [1.0, 2.0, 3.0, 4.0]
+    """
+    pairs = np.stack([pixels.real, pixels.imag], axis=1)  # (C, 2, [Z,] Y, X)
+    return pairs.reshape(-1, *pixels.shape[1:])
+
+
+def _pair_names(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{name}.{part}" for name in names for part in ("real", "imag"))
 
 
 def _arrange(image: OpenImage, plan: _Plan) -> NDArray[np.generic]:

@@ -103,7 +103,7 @@ SPOILT: dict[str, tuple[Callable[[Place], object], tuple[str, ...]]] = {
     ),
     "complex pixels": (
         lambda place: place.image(3, np.ones((32, 32), np.complex64)),
-        ("images/c3.tif", "complex numbers", "magnitude"),
+        ("image channels varies", "1 of 2 (such as 'c3')", "data.channels"),
     ),
     "a TIFF that was cut short": (
         cut,

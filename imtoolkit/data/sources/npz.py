@@ -93,21 +93,19 @@ class NpzSource(Source):
     ) -> list[str | None]:
         if key is None:
             return [None] * count
-        shape, image_shape = shapes[key], shapes[image]
+        shape = shapes[key]
         if not shape or shape[0] != count:
             message = (
                 f"'{self.path}': '{image}' has {count} samples, but '{key}' has the shape {shape}: "
                 "expected as many along the first axis"
             )
             raise DataError(message)
-        values = (
-            len(shape) == 2 and len(image_shape) > 2
-        )  # for images, a row of pixels is no target
-        if int(np.prod(shape)) != count and not values:
+        single = int(np.prod(shape)) == count
+        if not single and not (len(shape) == 2 < len(shapes[image])):
             return self._references(key, count)
         with np.load(self.path, allow_pickle=False) as archive:
             array = archive[key]
-        if int(np.prod(shape)) != count:
+        if not single:
             return [vector_text(row) for row in array]
         return [str(value) for value in array.reshape(-1).tolist()]
 

@@ -123,8 +123,8 @@ def build_degrade(components: Sequence[ComponentLike]) -> list[Transform]:
 def moves_pixels(transform: Any) -> bool:
     """Tell whether a transform, or one inside it, changes the pixel grid.
 
-    Our own say it by ``moves``. MONAI keeps such transforms in two modules; only the one that
-    lowers the resolution and enlarges the image again leaves each pixel where it is.
+    Ours say it by ``moves``. MONAI keeps such transforms in two modules; only the one that lowers
+    the resolution and enlarges the image again leaves each pixel where it is.
     """
     for part in _parts(transform, set()):
         module, name = type(part).__module__, type(part).__name__
