@@ -39,6 +39,19 @@ COMPONENT_DICTS: Final = {"trainer": ("schedules",)}
 COMPONENT_KEYS: Final = {"name", "params"}
 
 
+def long_key(key: str) -> str:
+    """Return a key with its section's short form written out.
+
+    Example:
+        >>> long_key("task.loss.weight"), long_key("task.net.params.dropout")
+        ('task.losses.loss.weight', 'task.nets.net.params.dropout')
+    """
+    section, _, rest = key.partition(".")
+    first, dot, below = rest.partition(".")
+    long = SINGULAR.get(section, {}).get(first)
+    return key if long is None else f"{section}.{'.'.join(long)}{dot}{below}"
+
+
 def expand(root: Node) -> list[Problem]:
     """Expand the short forms of one layer in place and return what contradicts itself."""
     problems: list[Problem] = []

@@ -6,7 +6,7 @@ task the facts, and makes the loaders. It works by itself in a notebook as it do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from imtoolkit.config.sections import CacheKind, DataConfig
 from imtoolkit.core.batch import TARGET, Batch
 from imtoolkit.core.errors import DataError, listed
 from imtoolkit.core.facts import DataFacts, TargetSpec
+from imtoolkit.core.schedules import NumberSchedule
 from imtoolkit.core.seeding import mix
 from imtoolkit.data.cache.dataset import CachedDataset
 from imtoolkit.data.cache.fill import fill, usable_cores
@@ -36,6 +37,7 @@ from imtoolkit.data.patches import PatchDataset
 from imtoolkit.data.position import training_position
 from imtoolkit.data.preprocess import Preprocessor
 from imtoolkit.data.samplers import EvalSampler, Plan, TrainSampler, first_samples, group_numbers
+from imtoolkit.data.scheduled import components_at
 from imtoolkit.data.splits import write_splits
 from imtoolkit.data.summary import Summary
 from imtoolkit.data.table import SPLITS, Manifest
@@ -61,6 +63,8 @@ class ImageDataModule(pl.LightningDataModule):
         cache_root: Folder of the cache; left out, as config, environment and settings say.
         workers: Worker processes of the loaders; left out, ``loader.workers``, or a choice of its
             own.
+        schedules: Numbers of ``data.augment`` and ``data.degrade`` that change with the epochs in
+            training, by their keys.
 
     Example::
 
@@ -82,6 +86,7 @@ class ImageDataModule(pl.LightningDataModule):
         splits_file: Path | None = None,
         cache_root: Path | None = None,
         workers: int | None = None,
+        schedules: Mapping[str, NumberSchedule] | None = None,
     ) -> None:
         super().__init__()
         # a rank without validation images is no reason to stop
@@ -91,6 +96,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.splits_file = splits_file
         self.cache_root = cache_root
         self.workers = workers
+        self.schedules = dict(schedules or {})
         self.preprocessor = Preprocessor(config, self.plugins)
         self.degrade = Degrade(config.degrade, seed=seed, plugins=self.plugins)
         self._tabular = TabularEncoder(())
@@ -118,8 +124,8 @@ class ImageDataModule(pl.LightningDataModule):
             return
         plugin_modules.load(list(self.plugins))
         self.preprocessor.steps()  # wrong components are found before any image is read
-        build_augment(self.config.augment)
-        build_degrade(self.config.degrade)
+        build_augment(components_at(self.config.augment, self.schedules, 0))
+        build_degrade(components_at(self.config.degrade, self.schedules, 0, "data.degrade"))
         spec = read_spec(self.config, self.target)
         manifest = build_manifest(self.config, self.seed, spec, drawn=self.splits_file)
         self._check_table(manifest)
@@ -276,6 +282,7 @@ class ImageDataModule(pl.LightningDataModule):
             blank=self._blank_channels(),
             seed=self.seed,
             plugins=self.plugins,
+            schedules=self.schedules,
         )
 
     def _blank_channels(self) -> int:

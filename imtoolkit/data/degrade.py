@@ -58,6 +58,10 @@ class Degrade:
     def __bool__(self) -> bool:
         return bool(self.components)
 
+    def with_components(self, components: Sequence[Any]) -> Degrade:
+        """Return one that does the same with other transforms."""
+        return Degrade(components, seed=self.seed, plugins=self.plugins)
+
     def patch(self, sample: Sample, seed: int) -> Sample:
         """Degrade a training patch.
 

@@ -9,7 +9,7 @@ is drawn later, for whole batches on the device, is seeded by the key ``draw`` o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,14 @@ from imtoolkit.config.sections import PatchConfig
 from imtoolkit.core.batch import DRAW, IMAGE, TARGET, WEIGHT
 from imtoolkit.core.errors import DataError
 from imtoolkit.core.facts import TargetKind
+from imtoolkit.core.schedules import NumberSchedule
 from imtoolkit.core.seeding import mix
 from imtoolkit.data.cache.dataset import CachedDataset, Item
 from imtoolkit.data.degrade import Degrade
 from imtoolkit.data.labelling import Labelling
 from imtoolkit.data.randomised import apply_random
 from imtoolkit.data.samplers import Visit
+from imtoolkit.data.scheduled import belongs, components_at
 from imtoolkit.data.transforms.base import Sample
 from imtoolkit.data.transforms.build import build_augment, share_random_state
 
@@ -46,6 +48,7 @@ class PatchDataset(Dataset[Sample]):
             target gets; 0 leaves it without.
         seed: Seed of everything random.
         plugins: The trusted plugins that transforms may come from.
+        schedules: Numbers of ``data.augment`` and ``data.degrade`` that change with the epochs.
     """
 
     def __init__(
@@ -59,8 +62,12 @@ class PatchDataset(Dataset[Sample]):
         blank: int = 0,
         seed: int = 0,
         plugins: Sequence[str] = (),
+        schedules: Mapping[str, NumberSchedule] | None = None,
     ) -> None:
+        self.schedules = dict(schedules or {})
+        self._epoch: int | None = None
         self.degrade, self.blank = degrade or Degrade(), blank
+        self._degrade = self.degrade
         self.images, self.labelling, self.patch = images, labelling, patch
         self.size = tuple(patch.size) if patch.size is not None else None
         self.augment, self.seed, self.plugins = tuple(augment), seed, tuple(plugins)
@@ -73,6 +80,7 @@ class PatchDataset(Dataset[Sample]):
         return len(self.images)
 
     def __getitem__(self, visit: Visit) -> Sample:
+        self._enter(visit.epoch)
         transforms, state = self._transforms()
         item = self.images[visit.sample]
         state.seed(self._seed(visit))
@@ -87,12 +95,26 @@ class PatchDataset(Dataset[Sample]):
     def _seed(self, visit: Visit, *use: int, bits: int = 32) -> int:
         return mix(self.seed, visit.epoch, visit.sample, visit.patch, *use, bits=bits)
 
+    def _enter(self, epoch: int) -> None:
+        """Forget transforms whose numbers have another value in this epoch."""
+        if epoch == self._epoch or not self.schedules:
+            return
+        self._epoch = epoch
+        if belongs(self.schedules, "data.augment"):
+            self._built = None
+        if belongs(self.schedules, "data.degrade"):
+            # whole images are degraded by the original, in the same way in every epoch
+            self.degrade = self._degrade.with_components(
+                components_at(self._degrade.components, self.schedules, epoch, "data.degrade")
+            )
+
     def _transforms(self) -> tuple[list[Transform], np.random.RandomState]:
         if self._built is None:
             plugin_modules.load(list(self.plugins))
             # the seed is set before every use: this one is never drawn from
             state = np.random.RandomState(0)
-            transforms = build_augment(self.augment)
+            augment = components_at(self.augment, self.schedules, self._epoch or 0)
+            transforms = build_augment(augment)
             share_random_state(transforms, state)
             self._built = transforms, state
         return self._built

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import pytorch_lightning as pl
@@ -132,22 +132,33 @@ def check_closures(task: Task, trainer: pl.Trainer) -> None:
             since the loss scale would be applied once for several evaluations, and with whatever
             else `imtoolkit.core.closures` says.
     """
+    del task
+    require_closures(
+        trainer.optimizers,
+        accumulate=trainer.accumulate_grad_batches,
+        precision=trainer.precision,
+        clip_value=trainer.gradient_clip_val,
+        clip_algorithm=trainer.gradient_clip_algorithm,
+        strategy=type(trainer.strategy).__name__,
+    )
+
+
+def require_closures(optimizers: Iterable[Optimizer], **settings: Any) -> None:
+    """Refuse settings with which optimizers that evaluate a batch several times cannot work.
+
+    Args:
+        optimizers: Of any kind.
+        settings: What `imtoolkit.core.closures.conflicts` takes.
+
+    Raises:
+        ConfigError: With all that cannot work.
+    """
     problems = []
-    for optimizer in trainer.optimizers:
-        kind = type(optimizer)
+    for kind in map(type, optimizers):
         limits = limits_of(paths_of(kind), needs_closure=bool(getattr(kind, ATTRIBUTE, False)))
-        if limits is None:
-            continue
-        found = conflicts(
-            kind.__name__,
-            limits,
-            accumulate=trainer.accumulate_grad_batches,
-            precision=trainer.precision,
-            clip_value=trainer.gradient_clip_val,
-            clip_algorithm=trainer.gradient_clip_algorithm,
-            strategy=type(trainer.strategy).__name__,
-        )
-        problems += [Problem(message, where=f"trainer.{key}") for key, message in found]
+        if limits is not None:
+            found = conflicts(kind.__name__, limits, **settings)
+            problems += [Problem(message, where=f"trainer.{key}") for key, message in found]
     if problems:
         raise ConfigError(problems)
 

@@ -21,22 +21,27 @@ from imtoolkit.callbacks.nan_guard import NanGuard
 from imtoolkit.callbacks.pace import Pace
 from imtoolkit.callbacks.pictures import Pictures
 from imtoolkit.callbacks.progress import Progress
+from imtoolkit.callbacks.schedules import Schedules
 from imtoolkit.config.sections import Component, Config, TrainerConfig
 from imtoolkit.config.settings import cache_root, runs_root
 from imtoolkit.core import registry
-from imtoolkit.core.errors import ConfigError, Problem, RunError
+from imtoolkit.core.errors import ComponentError, ConfigError, Problem, RunError
 from imtoolkit.core.facts import DataFacts
+from imtoolkit.core.schedules import NumberSchedule, build_schedule
 from imtoolkit.data.datamodule import ImageDataModule
 from imtoolkit.runs import Run, find_run
 from imtoolkit.runs.layout import CHECKPOINTS, METRICS, PICTURES, SPLITS
 from imtoolkit.tasks import build_task, target_spec
+from imtoolkit.tasks.numbers import setter_of
 from imtoolkit.trainer.machine import Machine
 from imtoolkit.trainer.session import resume_command
 
 if TYPE_CHECKING:
     from imtoolkit.tasks.base import Task
 
-OURS: Final = ("threads", "channels_last", "ema", "early_stopping", "checkpoint", "pictures")
+OURS: Final = (
+    *("threads", "channels_last", "ema", "early_stopping", "checkpoint", "pictures", "schedules"),
+)
 """Fields of the section ``trainer`` that Lightning's trainer does not know."""
 DEFAULT_EPOCHS: Final = 100
 NO_LIMIT: Final = 1_000_000_000
@@ -66,6 +71,47 @@ def build_data(config: Config, machine: Machine, run: Run | None = None) -> Imag
         plugins=tuple(config.plugins),
         splits_file=drawn if drawn is not None and drawn.is_file() else None,
         cache_root=cache_root(config),
+        schedules=build_schedules(config, "data."),
+    )
+
+
+def build_schedules(config: Config, below: str = "") -> dict[str, NumberSchedule]:
+    """Return key of the config -> the schedule of the number there.
+
+    Args:
+        config: The whole config.
+        below: Only keys that begin so.
+
+    Raises:
+        ConfigError: If a schedule refuses its parameters.
+    """
+    settings = config.trainer
+    limited = settings.max_steps != -1 or settings.max_time is not None
+    epochs = settings.max_epochs or (None if limited else DEFAULT_EPOCHS)
+    built = {}
+    for key, component in settings.schedules.items():
+        if not key.startswith(below):
+            continue
+        try:
+            length = None if epochs == -1 else epochs
+            built[key] = build_schedule(component.name, component.params, length)
+        except ComponentError as error:
+            where = f"trainer.schedules.{key}"
+            raise ConfigError(Problem(str(error), where=where)) from error
+    return built
+
+
+def schedule_numbers(config: Config, task: Task) -> Schedules:
+    """Return the callback that changes numbers with the epochs.
+
+    Raises:
+        ConfigError: If a key leads to no number.
+    """
+    return Schedules(
+        {
+            key: (schedule, None if key.startswith("data.") else setter_of(task, key))
+            for key, schedule in build_schedules(config).items()
+        }
     )
 
 
@@ -119,6 +165,18 @@ def start_file(config: Config) -> Path | None:
         raise ConfigError(Problem(str(error), where="task.start_from")) from error
 
 
+def closure_settings(config: Config, machine: Machine) -> dict[str, Any]:
+    """Return what decides whether optimizers that evaluate a batch several times can work."""
+    settings = config.trainer
+    return {
+        "accumulate": settings.accumulate_grad_batches,
+        "precision": machine.precision,
+        "clip_value": settings.gradient_clip_val,
+        "clip_algorithm": settings.gradient_clip_algorithm,
+        "strategy": settings.strategy,
+    }
+
+
 def monitored(config: Config, task: Task) -> dict[str, Literal["min", "max"]]:
     """Return the metrics of which the best state is kept, and which way each is better."""
     names = config.trainer.checkpoint.monitor or [task.main_metric]
@@ -131,8 +189,10 @@ def build_callbacks(
     """Build the callbacks of a training, in the order in which they run."""
     settings = config.trainer
     modes = monitored(config, task)
+    changing = [schedule_numbers(config, task)] if settings.schedules else []
     if settings.barebones:  # Lightning measures speed: nothing is logged, drawn or kept
-        return [NanGuard(run.path), *(_build("callback", item, run) for item in config.callbacks)]
+        own = [_build("callback", item, run) for item in config.callbacks]
+        return [NanGuard(run.path), *changing, *own]
     keep = settings.checkpoint
     checkpoints = Checkpoints(
         run.path / CHECKPOINTS,
@@ -141,7 +201,7 @@ def build_callbacks(
         every_steps=keep.every_steps,
         every_minutes=keep.every_minutes,
     )
-    made: list[pl.Callback] = [NanGuard(run.path), Pace()]
+    made: list[pl.Callback] = [NanGuard(run.path), Pace(), *changing]
     if settings.ema is not None:
         made.append(_ema(settings))
     made.append(

@@ -14,6 +14,7 @@ from imtoolkit.callbacks.checkpoint_io import load_checkpoint
 from imtoolkit.callbacks.pictures import TestPictures
 from imtoolkit.callbacks.predictions import SavePredictions
 from imtoolkit.callbacks.progress import TestProgress
+from imtoolkit.callbacks.schedules import KEY
 from imtoolkit.config import load_run_config
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Component, Config, Role, SourceConfig
@@ -24,6 +25,7 @@ from imtoolkit.data.datamodule import ImageDataModule
 from imtoolkit.runs import Run, find_run
 from imtoolkit.runs.layout import BEST, EVALUATION, PREDICTIONS
 from imtoolkit.tasks.base import Task
+from imtoolkit.tasks.numbers import setter_of
 from imtoolkit.trainer import build, launch, scores
 from imtoolkit.trainer.machine import Machine, choose_machine
 from imtoolkit.trainer.scores import Scores
@@ -99,7 +101,11 @@ def load_state(task: Task, run: Run, checkpoint: str) -> str:
     if checkpoint == "best" and BEST.removesuffix(".ckpt") not in run.checkpoints:
         checkpoint = "last"
         log.warning("no best state was kept, since nothing was validated: using the last")
-    task.load_state_dict(load_checkpoint(run.checkpoint(checkpoint))["state_dict"])
+    kept = load_checkpoint(run.checkpoint(checkpoint))
+    task.load_state_dict(kept["state_dict"])
+    for key, number in kept.get(KEY, {}).items():
+        if not key.startswith("data."):
+            setter_of(task, key)(number)
     return checkpoint
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from imtoolkit.core.closures import CLOSURES
 from imtoolkit.core.refused import COMPONENTS, PARAMETERS
 from imtoolkit.core.registry import KINDS, Kind
 
@@ -94,7 +95,8 @@ class Builder:
         paths = [found.path]
         if isinstance(found.node, ast.ClassDef):
             paths = [item.path for item in self.signatures.order(found)]
-        matter = tuple(path for path in paths[1:] if path in PARAMETERS or path in COMPONENTS)
+        tables = (PARAMETERS, COMPONENTS, CLOSURES)
+        matter = tuple(path for path in paths[1:] if any(path in table for table in tables))
         return Entry(
             found.path,
             str(found.file),

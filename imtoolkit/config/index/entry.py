@@ -49,17 +49,37 @@ class Entry:
         return refused_parameter(self._paths, parameter, value)
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """Dotted paths of the class and of those of its bases that a table knows."""
+        return self._paths
+
+    def says(self, attribute: str) -> bool:
+        """Tell whether the class sets an attribute to true in its body."""
+        node = self._node()
+        for item in node.body if isinstance(node, ast.ClassDef) else ():
+            targets = item.targets if isinstance(item, ast.Assign) else [getattr(item, "target", 0)]
+            named = any(isinstance(t, ast.Name) and t.id == attribute for t in targets)
+            value = getattr(item, "value", None)
+            if named and isinstance(value, ast.Constant) and value.value is True:
+                return True
+        return False
+
+    @property
     def _paths(self) -> tuple[str, ...]:
         return self.bases or (self.path,)
 
     def full_doc(self) -> str:
         """Return the whole documentation from the source: of the class, then of ``__init__``."""
+        node = self._node()
+        return self.doc if node is None else _doc_of(node)
+
+    def _node(self) -> ast.AST | None:
         name = self.path.rpartition(".")[2]
         tree = ast.parse(Path(self.file).read_bytes())
         for node in ast.walk(tree):
             if getattr(node, "lineno", 0) == self.line and getattr(node, "name", "") == name:
-                return _doc_of(node)
-        return self.doc
+                return node
+        return None
 
     def to_list(self) -> list[Any]:
         """Return plain values for JSON."""
