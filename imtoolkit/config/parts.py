@@ -11,6 +11,7 @@ from imtoolkit.core.registry import ALLOWED_PACKAGES, is_component, nested_kind,
 
 from .annotations import mismatch
 from .index import Entry, Index, open_index
+from .nested import holds, nets_in
 from .nodes import Node
 
 PLACES: Final = (
@@ -113,6 +114,10 @@ def _check_parameter(
     elif key not in known:
         if not entry.signature.open:
             problems.append(node.place.problem(_unknown_parameter(kind, name, key, entry)))
+    elif kind == "net" and (found := holds(known[key].annotation)) is not None:
+        for item in nets_in(node, found, problems):
+            _check("net", item, index, problems)
+        return
     elif not _holds_components(value):
         wrong = mismatch(known[key].annotation, known[key].default, value)
         hint = _component_hint(kind, key, known[key].annotation, value, index)

@@ -189,6 +189,7 @@ class Assembler:
             where=slot.where,
             before=slot.before,
             map_channels=map_channels,
+            middle=not last,
         )
         if last and slot.out_channels is not None:
             filled = {**_SETTINGS.get(name, {}), **filled}
@@ -200,8 +201,11 @@ class Assembler:
         """Build a net that stands in a parameter of a net which is not made of parts."""
         parameter = signature_of(factory).get(key)
         text = str(parameter.annotation) if parameter is not None else ""
+        named = isinstance(value, Mapping) and isinstance(value.get("name"), str)
         a_net = registry.is_component(value) and registry.nested_kind("net", key) == "net"
-        if a_net or ("Module" in text and isinstance(value, Mapping) and "name" in value):
+        if "Module" in text and "str" not in text:  # a text may mean something else there
+            a_net = a_net or named or isinstance(value, str)
+        if a_net:
             return self.part(value, slot.below(key, slot.out_channels), last=True)
         return value
 

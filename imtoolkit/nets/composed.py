@@ -53,7 +53,7 @@ class Composed(Headed):
     @classmethod
     def assemble(cls, params: Mapping[str, Any], slot: Slot, make: Assembler) -> Composed:
         """Build the parts in order, each for what the one before it gives."""
-        pre, backbone, flow = _body(params, slot, make, last=params.get("post") is None)
+        pre, backbone, flow = _body(params, slot, make, headless=params.get("post") is None)
         post = None
         if flow is not None:
             post = make.head(params["post"], flow, slot.below("post", slot.out_channels))
@@ -114,15 +114,16 @@ class MultiHead(Composed):
     @classmethod
     def assemble(cls, params: Mapping[str, Any], slot: Slot, make: Assembler) -> MultiHead:
         """Build the backbone, then the heads for what it gives."""
-        pre, backbone, flow = _body(params, slot, make, last=False)
+        pre, backbone, flow = _body(params, slot, make, headless=False)
         assert flow is not None
         return cls(backbone, make.heads(params["heads"], flow, slot), pre)
 
 
 def _body(
-    params: Mapping[str, Any], slot: Slot, make: Assembler, *, last: bool
+    params: Mapping[str, Any], slot: Slot, make: Assembler, *, headless: bool
 ) -> tuple[nn.Module | None, nn.Module, Flow | None]:
-    """Build pre and backbone; return them, and what flows out of the backbone."""
+    """Build pre and backbone; return them, and what flows out of the backbone to heads."""
+    last = headless and slot.out_channels is not None  # otherwise it is itself a backbone
     pre, place = None, slot
     if params.get("pre") is not None:
         first = slot.below("pre")
@@ -131,4 +132,4 @@ def _body(
         place = slot.fed(flow.shapes[flow.main], flow.giver)
     place = place.below("backbone", slot.out_channels if last else None)
     backbone = make.part(params["backbone"], place, last=last)
-    return pre, backbone, None if last else make.after(backbone, place, params["backbone"])
+    return pre, backbone, None if headless else make.after(backbone, place, params["backbone"])

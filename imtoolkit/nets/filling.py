@@ -77,6 +77,7 @@ def fill_net(
     where: str = "task.net",
     before: str = "the images have",
     map_channels: Sequence[int] | None = None,
+    middle: bool = False,
 ) -> dict[str, Any]:
     """Return the parameters of a net, completed from the data.
 
@@ -85,11 +86,12 @@ def fill_net(
         params: What the user wrote.
         facts: Facts of the data; for a part of a net, with the channels and size that arrive there.
         out_channels: Channels that the task needs, such as the number of classes; by name where
-            the net shall have several outputs; ``None`` for a net whose output others process: it
-            gives the width of its finest level, or 32 channels.
+            the net shall have several outputs; ``None`` leaves that to the user.
         where: Key of the config, for messages.
         before: Who gives the channels, for messages.
         map_channels: Channels of all feature maps, for a head whose ``in_channels`` is a list.
+        middle: Whether other parts process what the net gives: its number of output channels is
+            then the width of its finest level, or 32.
 
     Raises:
         ConfigError: If a value that the user wrote does not fit the data.
@@ -100,7 +102,7 @@ def fill_net(
     problems: list[Problem] = []
     for name, parameter in parameters.items():
         fact = FILLED["net"].get(name)
-        if fact == "out_channels" and out_channels is None:
+        if fact == "out_channels" and middle:
             _fill_width(name, parameter, filled)
             continue
         if fact is None or known.get(fact) is None:

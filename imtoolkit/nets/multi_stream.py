@@ -65,14 +65,15 @@ class MultiStream(Headed):
     def assemble(cls, params: Mapping[str, Any], slot: Slot, make: Assembler) -> MultiStream:
         """Build each stream for its channels, then the heads for what is joined."""
         join = check_join(params.get("join", "concat"), len(params["streams"] or {}))
-        last = params.get("post") is None and params.get("heads") is None
+        headless = params.get("post") is None and params.get("heads") is None
+        last = headless and slot.out_channels is not None
         several = join in ("concat", "both") and len(params["streams"]) > 1
-        if last and slot.out_channels is not None and several:
+        if last and several:
             message = f"'{join}' of several streams needs a head: set post or heads, or join: sum"
             raise ConfigError(Problem(message, where=slot.where))
         nets = _built(params["streams"], slot, make, last=last)
         body = cls(nets, join)
-        if last:
+        if headless:
             return body
         flow = make.after(body, slot, "multi_stream")
         post, heads = make.tail(params, flow, slot)
