@@ -55,9 +55,13 @@ class StepOutput:
     Attributes:
         loss: Scalar that is minimised; ``None`` where no target is at hand.
         terms: Each named loss term, unweighted, as a scalar.
-        raw: The net's output for the metrics: ``(B, K, [Z,] Y, X)``, or a dict of named tensors.
+        raw: The net's output for the metrics: ``(B, K, [Z,] Y, X)`` or ``(B, K)``, or a dict of
+            named tensors.
+        counts: How many images of the batch each term is the mean of, where some lack its label;
+            left out, all.
     """
 
     loss: Tensor | None
     terms: dict[str, Tensor] = field(default_factory=dict)
     raw: Tensor | dict[str, Tensor] | None = None
+    counts: dict[str, int] = field(default_factory=dict)

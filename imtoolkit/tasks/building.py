@@ -32,11 +32,12 @@ def net_of(config: TaskConfig, role: str, roles: Sequence[str]) -> Component:
     raise ConfigError(Problem(message, where="task.nets"))
 
 
-def build_terms(terms: Mapping[str, tuple[LossTerm, Goal]]) -> WeightedSum:
+def build_terms(terms: Mapping[str, tuple[LossTerm, Goal | None]]) -> WeightedSum:
     """Build the weighted sum of named terms.
 
     Args:
-        terms: Terms by name, each with the goal that it serves.
+        terms: Terms by name, each with the goal that it serves; a term that reads what the net
+            computed beside its heads serves none.
 
     Raises:
         ConfigError: If a name is taken, or class weights are given and no term takes them.
@@ -49,27 +50,27 @@ def build_terms(terms: Mapping[str, tuple[LossTerm, Goal]]) -> WeightedSum:
     for name, (term, goal) in terms.items():
         made, took_weights = _build_term(name, term, goal)
         built.append(made)
-        weighted.update([goal.name] if took_weights else [])
+        weighted.update([goal.name] if took_weights and goal is not None else [])
     _check_weights(terms, weighted)
     return WeightedSum(built)
 
 
-def _build_term(name: str, term: LossTerm, goal: Goal) -> tuple[Term, bool]:
-    params = goal.loss_params(term)
+def _build_term(name: str, term: LossTerm, goal: Goal | None) -> tuple[Term, bool]:
+    params = dict(term.params) if goal is None else goal.loss_params(term)
     loss, took_weights = build_loss(
         term.name,
         params,
-        out_channels=goal.out_channels,
-        spatial_dims=goal.facts.spatial_dims,
-        class_weights=goal.class_weights,
-        labels=goal.labels,
+        out_channels=1 if goal is None else goal.out_channels,
+        spatial_dims=2 if goal is None else goal.facts.spatial_dims,
+        class_weights=None if goal is None else goal.class_weights,
+        labels=goal is not None and goal.labels,
         activation=term.activation,
         where=f"task.losses.{name}",
     )
-    filled = params != term.params
+    masked = goal is not None and goal.masks_missing
     made = Term(
         name,
-        LabelledOnly(loss, dense=goal.dense) if goal.masks_missing else loss,
+        LabelledOnly(loss, dense=goal.dense) if goal is not None and masked else loss,
         term.weight,
         term.warmup_steps,
         term.prediction,
@@ -78,12 +79,12 @@ def _build_term(name: str, term: LossTerm, goal: Goal) -> tuple[Term, bool]:
         None if term.channels is None else tuple(term.channels),
         term.resize_target,
     )
-    return made, took_weights or filled
+    return made, took_weights or params != term.params
 
 
-def _check_weights(terms: Mapping[str, tuple[LossTerm, Goal]], weighted: set[str]) -> None:
+def _check_weights(terms: Mapping[str, tuple[LossTerm, Goal | None]], weighted: set[str]) -> None:
     """Refuse class weights that no term of their goal takes."""
-    goals = {goal.name: goal for _, goal in terms.values()}
+    goals = {goal.name: goal for _, goal in terms.values() if goal is not None}
     for goal in goals.values():
         if goal.class_weights is None or goal.name in weighted:
             continue

@@ -7,6 +7,8 @@ expectation of the noisy target is the clean image.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from imtoolkit.config.sections import EnhancementConfig
@@ -27,6 +29,7 @@ class EnhancementTask(SupervisedTask):
     target_kind = TargetKind.IMAGE
     config_class = EnhancementConfig
     config: EnhancementConfig
+    default_loss: ClassVar[str] = "charbonnier"
 
     def build_goal(self) -> ImageGoal:
         """See `SupervisedTask`."""
@@ -35,6 +38,7 @@ class EnhancementTask(SupervisedTask):
             out_channels=self.out_channels,
             complex_channels=self.config.complex_channels,
             data_range=self.config.data_range,
+            default_loss=self.default_loss,
         )
         self._check_channels(goal.out_channels)
         return goal

@@ -19,6 +19,7 @@ class LabelledOnly(nn.Module):
             count as unlabelled then. Cost maps are for pixels, so that other losses see none.
 
     Example:
+        >>> import torch
         >>> from torch.nn.functional import cross_entropy
         >>> loss = LabelledOnly(nn.CrossEntropyLoss(), dense=False)
         >>> logits, target = torch.randn(3, 2), torch.tensor([1, -100, 0])

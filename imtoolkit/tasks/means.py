@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,9 +32,16 @@ class EpochMeans:
         self._names: tuple[str, ...] = ()
         self._sums: Tensor | None = None
         self._count = 0
+        self._fewer: dict[str, int] = {}  # how many samples a name lacks
         self._place: tuple[int, int] | None = None
 
-    def add(self, values: dict[str, Tensor], count: int, place: tuple[int, int]) -> None:
+    def add(
+        self,
+        values: dict[str, Tensor],
+        count: int,
+        place: tuple[int, int],
+        counts: Mapping[str, int] | None = None,
+    ) -> None:
         """Add the values of a batch.
 
         Args:
@@ -41,6 +49,7 @@ class EpochMeans:
             count: Samples that they are means of.
             place: Epoch and number of the batch. A new epoch starts anew; a place that was added
                 already counts once, since some optimizers evaluate a batch several times.
+            counts: Samples that single values are means of, where these are fewer.
         """
         if self._place is not None and place[0] != self._place[0]:
             self.reset()
@@ -51,14 +60,21 @@ class EpochMeans:
         exact = stacked.float() if stacked.device.type == "mps" else stacked.double()
         if self._sums is None:
             self._names, self._sums = tuple(values), torch.zeros_like(exact)
-        self._sums = self._sums.to(exact) + exact * count
+        own = [(counts or {}).get(name, count) for name in values]
+        for name, number in zip(values, own, strict=True):
+            if number != count:
+                self._fewer[name] = self._fewer.get(name, 0) + count - number
+        self._sums = self._sums.to(exact) + exact * exact.new_tensor(own)
         self._count += count
         self._place = place
 
     def reduced(self) -> dict[str, float]:
         """Return the means over all ranks; empty where nothing was added."""
         state = self.state()
-        return {name: total / state["count"] for name, total in state["sums"].items()}
+        counts = {
+            name: state["count"] - state.get("fewer", {}).get(name, 0) for name in state["sums"]
+        }
+        return {name: total / counts[name] for name, total in state["sums"].items() if counts[name]}
 
     def state(self) -> dict[str, Any]:
         """Return the sums over all ranks as plain values; every rank must call it."""
@@ -69,14 +85,21 @@ class EpochMeans:
                     "sums": dict(zip(self._names, sums, strict=True)),
                     "count": self._count,
                     "place": list(self._place) if self._place else None,
+                    "fewer": self._fewer,
                 }
             ]
         )
+        fewer = {
+            name: sum(part.get("fewer", {}).get(name, 0) for part in parts)
+            for part in parts
+            for name in part.get("fewer", {})
+        }
         named: dict[str, float] = next((part["sums"] for part in parts if part["sums"]), {})
         return {
             "sums": {name: sum(part["sums"].get(name, 0.0) for part in parts) for name in named},
             "count": sum(part["count"] for part in parts),
             "place": next((part["place"] for part in parts if part["place"]), None),
+            **({"fewer": fewer} if fewer else {}),
         }
 
     def restore(self, state: dict[str, Any], rank: int) -> None:
@@ -88,3 +111,4 @@ class EpochMeans:
             self._names = tuple(state["sums"])
             self._sums = torch.tensor(list(state["sums"].values()), dtype=torch.float64)
             self._count = int(state["count"])
+            self._fewer = dict(state.get("fewer", {}))

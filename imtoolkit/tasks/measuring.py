@@ -159,8 +159,9 @@ class Measuring(pl.LightningModule, ABC):
         known = self.directions
         if name.startswith("val/"):
             known = {"loss": "min", **self.metrics(Stage.VAL).directions}
-        for metric, direction in known.items():
-            if f"/{metric}/" in f"/{name}/":
-                return direction
+        places = {metric: f"/{name}/".find(f"/{metric}/") for metric in known}
+        there = [metric for metric, place in places.items() if place >= 0]
+        if there:  # a class may be called like a metric: what stands first is the metric
+            return known[min(there, key=lambda metric: places[metric])]
         message = f"'{name}' is no metric of this task; names are like val/{' or val/'.join(known)}"
         raise ConfigError(Problem(message, where=where))

@@ -7,7 +7,6 @@ A category writes `SupervisedTask.build_goal` and, where it has more to say,
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -18,7 +17,6 @@ from imtoolkit.config.sections import InferenceConfig, LossTerm, TaskConfig
 from imtoolkit.core.batch import IMAGE, Batch, Stage, StepOutput
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.core.facts import DataFacts
-from imtoolkit.inference.predict import mirrored, pad_to
 from imtoolkit.losses.weighted_sum import DeepSupervision
 from imtoolkit.metrics.suite import MetricSuite
 from imtoolkit.nets.building import build_net
@@ -123,7 +121,7 @@ class SupervisedTask(Task):
         """Compute the loss of outputs, where the batch holds the truth."""
         learnt = self.goal.learnt(batch)
         evaluated = stage is not Stage.TRAIN
-        if learnt is None or (evaluated and not self.goal.is_labelled(batch)):
+        if learnt is None or (evaluated and not self.goal.labelled(batch)):
             return StepOutput(None, raw=outputs[0])
         count = None if evaluated else self.global_step
         # losses sum over many pixels, which half precision cannot hold
@@ -161,11 +159,7 @@ class SupervisedTask(Task):
         """
         if self.goal.dense:
             return self.tiled(image, stage, more=more)
-        padded = pad_to(image, self.tiling.fitting(tuple(image.shape[2:])))
-        net: Callable[[Tensor], Tensor] = partial(self.apply_net, **more)
-        if self.averages_flips(stage):
-            net = mirrored(net, self.facts.spatial_dims)
-        return net(padded).float()
+        return self.at_once(partial(self.apply_net, **more), image, stage)
 
     def postprocess(self, raw: Tensor) -> Tensor:
         """Return the result of an output, with or without the axis of the batch."""

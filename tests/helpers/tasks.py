@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from imtoolkit.config.sections import CATEGORIES, Component, InferenceConfig
 from imtoolkit.core.facts import DataFacts
@@ -73,3 +73,8 @@ class Bars(Dataset[dict[str, Any]]):
         }
         truth = {} if self.target is None else {"target": targets[self.target]}
         return {"image": noisy, "id": f"{index:03d}", "dataset": "main", **truth}
+
+
+def alone(batch: dict[str, Any]) -> DataLoader[Any]:
+    """Return a loader of one batch that is made already."""
+    return DataLoader([batch], batch_size=None)  # type: ignore[arg-type]  # a list will do

@@ -129,6 +129,8 @@ class HeadConfig:
     """Columns of the table that hold the labels or numbers; left out, the column of the head's name. Segmentation and enhancement read the target image."""
     channels: Optional[list[int]] = None
     """Channels of the target image that a segmentation or enhancement reads; left out, all."""
+    metrics: Optional[list[Component]] = None
+    """Metrics of this head; left out, those of its kind."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
+import torch
 from torch import Tensor
 
 from imtoolkit.config.sections import Component, LossTerm
@@ -88,9 +89,17 @@ class Goal(ABC):
         """Return what the losses compare the output with; the truth itself unless scaled."""
         return self.target_of(batch)
 
-    def is_labelled(self, batch: Batch) -> bool:
-        """Tell whether a batch holds the truth for at least one image."""
-        return self.target_of(batch) is not None
+    def labelled(self, batch: Batch) -> int:
+        """Return for how many images of a batch the truth is known."""
+        target = self.target_of(batch)
+        if target is None:
+            return 0
+        weight = batch.get(WEIGHT)  # zero everywhere where an image has no target
+        return len(target) if weight is None else int(weight.flatten(1).any(1).sum())
+
+    def unknown(self, image: Tensor) -> Tensor:
+        """Return what stands for the truth of images that have none, beside a cost map of zeros."""
+        return image.new_zeros(image.shape[0], 1, *image.shape[2:], dtype=torch.long)
 
     # --- results ------------------------------------------------------------------------------
 

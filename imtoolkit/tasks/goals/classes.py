@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from imtoolkit.config.sections import Component, LossTerm
@@ -81,10 +82,18 @@ class ClassGoal(Goal):
             return target
         return target * (1 - self.label_smoothing) + self.label_smoothing / 2
 
-    def is_labelled(self, batch: Batch) -> bool:
+    def labelled(self, batch: Batch) -> int:
         """See `Goal`."""
         target = self.target_of(batch)
-        return target is not None and bool(known_entries(target).any())
+        return (
+            0 if target is None else int(known_entries(target).view(len(target), -1).any(1).sum())
+        )
+
+    def unknown(self, image: Tensor) -> Tensor:
+        """See `Goal`."""
+        if self.multilabel:
+            return image.new_full((len(image), self.out_channels), torch.nan)
+        return image.new_full((len(image),), MISSING_CLASS, dtype=torch.long)
 
     def postprocess(self, raw: Tensor) -> Tensor:
         """Return the number of the class ``([B])``, or 0 and 1 for each class ``([B,] K)``."""
@@ -151,3 +160,13 @@ def known_entries(target: Tensor) -> Tensor:
         [[True, False]]
     """
     return ~target.isnan() if target.is_floating_point() else target != MISSING_CLASS
+
+
+def known_images(target: Tensor) -> int:
+    """Return for how many images at least one label or number is known.
+
+    Example:
+        >>> known_images(torch.tensor([[0.5, torch.nan], [torch.nan, torch.nan]]))
+        1
+    """
+    return int(known_entries(target).reshape(len(target), -1).any(1).sum())

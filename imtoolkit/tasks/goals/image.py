@@ -31,6 +31,8 @@ class ImageGoal(Goal):
         complex_channels: Channels are pairs of real and imaginary part; metrics see the magnitude.
         data_range: Smallest and largest value: results are clamped to it, and PSNR and SSIM count
             from it. Complex images are not clamped, since it is the range of their magnitude.
+        default_loss: The loss where the config names none; Charbonnier is a smooth L1 (Lai et al.,
+            CVPR 2017).
         named: ``name``, ``key`` and ``where`` of a `Goal`.
 
     Raises:
@@ -47,11 +49,13 @@ class ImageGoal(Goal):
         out_channels: int | None = None,
         complex_channels: bool = False,
         data_range: Sequence[float] | None = None,
+        default_loss: str = "charbonnier",
         **named: str,
     ) -> None:
         read = facts.target_channels if channels is None else len(channels)
         super().__init__(facts, out_channels or read, **named)
         self.channels = channels
+        self.default_loss = default_loss
         self.complex_channels = complex_channels
         self.data_range = None if data_range is None else (data_range[0], data_range[-1])
         problems = self._wrong(data_range)
@@ -59,13 +63,17 @@ class ImageGoal(Goal):
             raise ConfigError(problems)
 
     def default_terms(self) -> dict[str, LossTerm]:
-        """Return the Charbonnier loss, a smooth L1 (Lai et al., CVPR 2017)."""
-        return {"charbonnier": LossTerm("charbonnier")}
+        """Return the one default loss."""
+        return {self.default_loss: LossTerm(self.default_loss)}
 
     def target_of(self, batch: Batch) -> Tensor | None:
         """Return the target image ``(B, C, [Z,] Y, X)``."""
         target = super().target_of(batch)
         return target if target is None or self.channels is None else target[:, self.channels]
+
+    def unknown(self, image: Tensor) -> Tensor:
+        """See `Goal`."""
+        return image.new_zeros(image.shape[0], self.out_channels, *image.shape[2:])
 
     def postprocess(self, raw: Tensor) -> Tensor:
         """Return the image, clamped to its range where that is known."""

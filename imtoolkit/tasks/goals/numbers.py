@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from imtoolkit.metrics.records import NumberRecords
 from imtoolkit.metrics.suite import MetricSuite, RegressionMetrics
 
 from .base import Goal
-from .classes import known_entries
+from .classes import known_images
 from .metrics import build_metrics
 
 
@@ -69,10 +70,14 @@ class NumbersGoal(Goal):
         target = super().target_of(batch)
         return target[:, None] if target is not None and target.ndim == 1 else target
 
-    def is_labelled(self, batch: Batch) -> bool:
+    def labelled(self, batch: Batch) -> int:
         """See `Goal`."""
         target = self.target_of(batch)
-        return target is not None and bool(known_entries(target).any())
+        return 0 if target is None else known_images(target)
+
+    def unknown(self, image: Tensor) -> Tensor:
+        """See `Goal`."""
+        return image.new_full((len(image), self.out_channels), math.nan)
 
     def postprocess(self, raw: Tensor) -> Tensor:
         """Return numbers ``([B,] n)`` in the user's units."""
