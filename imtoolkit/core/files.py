@@ -12,10 +12,15 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on leaving without an error it takes its place.
 
     The file is flushed to disk before it is renamed, so that a power cut leaves either version.
+
+    Args:
+        path: The file.
+        durable: Whether to flush. Thousands of small files take a minute to flush one by one; leave
+            it out for what is recognised as torn when it is read, and can be made again.
 
     Raises:
         OSError: As the file system does, a full disk included; ``path`` is then unchanged.
@@ -27,9 +32,11 @@ def replacing(path: Path) -> Iterator[Path]:
     part.touch(exist_ok=False)
     try:
         yield part
-        _sync(part)
+        if durable:
+            _sync(part)
         part.replace(path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
 

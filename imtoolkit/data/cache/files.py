@@ -32,6 +32,11 @@ FORMAT_VERSION: Final = 1
 _MAGIC: Final = b"imtkit\x00\x01"
 _EDGE: Final = struct.Struct("<8sQQ")
 _PAGE: Final = 4096
+SMALL: Final = 64 * 1024
+"""Bytes up to which the store verifies a file as a whole whenever it opens it.
+
+That costs microseconds, and so small files need not be flushed to disk one by one.
+"""
 _ALLOWED_KINDS: Final = "fiub"
 
 

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from imtoolkit.core.errors import DataError
 from imtoolkit.core.files import replacing, write_json
 from imtoolkit.data.cache.files import (
+    SMALL,
     CacheFile,
     TornFileError,
     estimate_size,
@@ -91,17 +92,21 @@ class CacheStore:
         """Map an item; ``None`` if it is missing or torn, so that it will be made anew."""
         with self._explained(0):
             try:
-                return open_file(self.path(key))
+                found = open_file(self.path(key))
             except (FileNotFoundError, TornFileError):
                 return None
+        return None if found.nbytes <= SMALL and found.verify() else found
 
     def meta(self, key: str) -> dict[str, Any] | None:
         """Read the metadata of an item; ``None`` if it is missing or torn."""
         with self._explained(0):
             try:
-                return read_meta(self.path(key))
+                if self.path(key).stat().st_size > SMALL:
+                    return read_meta(self.path(key))
             except (FileNotFoundError, TornFileError):
                 return None
+        found = self.open(key)
+        return None if found is None else found.meta
 
     def make(
         self, key: str, compute: Callable[[], Content], *, wait: bool = True
@@ -122,7 +127,10 @@ class CacheStore:
             if found is not None:
                 return found
             content = compute()
-            with self._explained(estimate_size(content.arrays)), replacing(self.path(key)) as part:
+            needed = estimate_size(content.arrays)
+            # a small file that a power cut tore is seen when it is opened, and made again
+            durable = needed > SMALL
+            with self._explained(needed), replacing(self.path(key), durable=durable) as part:
                 write_file(part, content.arrays, content.meta)
             return content.meta
 

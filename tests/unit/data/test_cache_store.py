@@ -182,3 +182,17 @@ def test_half_written_files_of_killed_processes_are_removed(tmp_path: Path) -> N
     clear(tmp_path)
     assert not part.exists()
     lease.release()
+
+
+def test_a_small_item_with_a_flipped_bit_is_made_again(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.make(KEY, content)
+    whole = bytearray(store.path(KEY).read_bytes())
+    whole[4096 + 1] ^= 1  # inside the first array: the trailer, written last, is there
+    store.path(KEY).write_bytes(whole)
+    assert store.meta(KEY) is None
+    assert store.open(KEY) is None
+    store.make(KEY, content)
+    found = store.open(KEY)
+    assert found is not None
+    assert found.verify() == []
