@@ -24,6 +24,7 @@ KINDS_OF_KEYS: Final = {
     **dict(PLACES),
     "data.sources": "source",
     "data.sources.NAME.source": "source",
+    "task.heads.NAME.metrics": "metric",
 }
 """Key that holds components -> their kind."""
 

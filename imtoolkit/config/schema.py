@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum, EnumMeta
 from typing import Any, Final, Union, get_args, get_origin
 
-from .explain import KINDS_OF_KEYS
+from .explain import ENTRY, KINDS_OF_KEYS
 from .field_docs import class_doc, field_doc
 from .index import open_index
 from .limits import CHOICES, RANGES
@@ -93,7 +93,10 @@ class _Maker:
                 return {"type": "array", "items": {"enum": list(CHOICES[key])}}
             return {"type": "array", "items": self.annotation(args[0], key)}
         if origin is dict:
-            return {"type": "object", "additionalProperties": self.annotation(args[1], key)}
+            inner = args[1] if isinstance(args[1], type) else object
+            named = is_dataclass(inner) and not issubclass(inner, (Component, SourceConfig))
+            below = f"{key}.{ENTRY}" if named else key
+            return {"type": "object", "additionalProperties": self.annotation(args[1], below)}
         if annotation is type(None):
             return {"type": "null"}
         if isinstance(annotation, EnumMeta):
