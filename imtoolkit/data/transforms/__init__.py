@@ -1,7 +1,7 @@
 """Transforms: ours, with sensible keys built in, and the building of those that a config names.
 
 `intensity`, `labels`, `stains` and `grid` are deterministic and may stand in ``preprocess``;
-`random_grid` and `random_intensity` are for ``augment``. All are MONAI transforms on a sample's
+`random_grid`, `random_intensity` and `noise` are for ``augment`` and ``degrade``. All are MONAI transforms on a sample's
 dict, and treat image, target and cost map each in its own way. `build` turns the config's
 components into them.
 """

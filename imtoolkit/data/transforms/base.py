@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,11 @@ class ImageTransform(MapTransform):  # type: ignore[misc]
 
 
 class RandomSampleTransform(RandomizableTransform, MapTransform):  # type: ignore[misc]
-    """A random change of a sample; subclasses write `change`, which draws from ``self.R`` only.
+    """A random change of a sample in two steps: what is drawn, and what is done with it.
+
+    `drawn` needs no pixels, so that the same draws serve one sample here and a whole batch in
+    `imtoolkit.data.batched`. Subclasses write `draw`, with random numbers from ``self.R`` only, and
+    `change`.
 
     Args:
         prob: How often the change is made.
@@ -85,8 +89,6 @@ class RandomSampleTransform(RandomizableTransform, MapTransform):  # type: ignor
 
     views = False
     """Whether it makes views of numpy arrays, so that the sample need not be copied before."""
-    moves = False
-    """Whether it moves pixels, so that the image no longer lies on one as it was."""
 
     def __init__(self, prob: float = 1.0) -> None:
         if not 0 <= prob <= 1:
@@ -98,10 +100,34 @@ class RandomSampleTransform(RandomizableTransform, MapTransform):  # type: ignor
     def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
         """Return the sample, changed with probability ``prob``."""
         sample = dict(data)
-        if self.prob >= 1 or self.R.random_sample() < self.prob:
-            self.change(sample)
+        drawn = self.drawn(tuple(sample[IMAGE].shape))
+        if drawn is not None:
+            self.change(sample, drawn)
         return sample
 
-    def change(self, sample: Sample) -> None:
+    def drawn(self, shape: tuple[int, ...]) -> Any:
+        """Draw for an image ``(C, [Z,] Y, X)``; ``None`` where it shall stay as it is."""
+        if self.prob < 1 and self.R.random_sample() >= self.prob:
+            return None
+        return self.draw(shape)
+
+    def draw(self, shape: tuple[int, ...]) -> Any:
+        """Draw what the change needs to know."""
+        raise NotImplementedError
+
+    def change(self, sample: Sample, drawn: Any) -> None:
         """Change the sample in place (its entries, not the arrays behind them)."""
+        raise NotImplementedError
+
+
+class RandomImageTransform(RandomSampleTransform):
+    """A random change of the image's values alone; subclasses write `draw` and `values`."""
+
+    def change(self, sample: Sample, drawn: Any) -> None:
+        """Change the image of the sample."""
+        image = plain(sample[IMAGE]).to(torch.float32)
+        sample[IMAGE] = self.values(image[None], [drawn])[0]
+
+    def values(self, images: torch.Tensor, drawn: Sequence[Any]) -> torch.Tensor:
+        """Return new values of images ``(B, C, [Z,] Y, X)``, for each what was drawn for it."""
         raise NotImplementedError

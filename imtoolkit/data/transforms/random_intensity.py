@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from imtoolkit.core.batch import IMAGE
-from imtoolkit.data.transforms.base import RandomSampleTransform, Sample, plain
+from imtoolkit.data.transforms.base import RandomImageTransform
+from imtoolkit.data.transforms.fields import for_each_image, normal
+from imtoolkit.data.transforms.ranges import between
 
 
-class GaussianNoise(RandomSampleTransform):
+class GaussianNoise(RandomImageTransform):
     """Add normal noise.
 
     Args:
@@ -27,16 +28,18 @@ class GaussianNoise(RandomSampleTransform):
             raise ValueError(message)
         self.std = std
 
-    def change(self, sample: Sample) -> None:
-        """Add noise to the image."""
-        image = plain(sample[IMAGE])
-        std = self.R.random_sample() * self.std
-        # torch draws normal numbers several times faster than the legacy generator of numpy
-        generator = torch.Generator().manual_seed(int(self.R.randint(2**31 - 1)))
-        sample[IMAGE] = image + std * torch.randn(image.shape, generator=generator)
+    def draw(self, shape: tuple[int, ...]) -> tuple[float, int]:
+        """Draw the standard deviation, and the seed of the noise."""
+        return self.R.random_sample() * self.std, int(self.R.randint(2**31 - 1))
+
+    def values(self, images: torch.Tensor, drawn: Sequence[tuple[float, int]]) -> torch.Tensor:
+        """Add noise to each image."""
+        return images + for_each_image(images, [std for std, _ in drawn]) * normal(
+            images, [seed for _, seed in drawn]
+        )
 
 
-class BrightnessContrast(RandomSampleTransform):
+class BrightnessContrast(RandomImageTransform):
     """Shift the values and stretch them around their mean, each channel by itself.
 
     Args:
@@ -55,18 +58,19 @@ class BrightnessContrast(RandomSampleTransform):
             raise ValueError(message)
         self.brightness, self.contrast = brightness, contrast
 
-    def change(self, sample: Sample) -> None:
-        """Change brightness and contrast of the image."""
-        image = plain(sample[IMAGE])
-        draws = self.R.uniform(-1, 1, (2, image.shape[0])).astype(np.float32)
-        ones = [1] * (image.ndim - 1)
-        factor = torch.from_numpy(1 + self.contrast * draws[0]).reshape(-1, *ones)
-        shift = torch.from_numpy(self.brightness * draws[1]).reshape(-1, *ones)
-        mean = image.mean(dim=tuple(range(1, image.ndim)), keepdim=True)
-        sample[IMAGE] = (image - mean) * factor + mean + shift
+    def draw(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw stretch and shift of each channel, ``(2, C)``."""
+        draws = self.R.uniform(-1, 1, (2, shape[0]))
+        return np.stack([1 + self.contrast * draws[0], self.brightness * draws[1]])
+
+    def values(self, images: torch.Tensor, drawn: Sequence[np.ndarray]) -> torch.Tensor:
+        """Change brightness and contrast of each image."""
+        factor, shift = for_each_image(images, np.stack(drawn, axis=1))
+        mean = images.mean(dim=tuple(range(2, images.ndim)), keepdim=True)
+        return (images - mean) * factor + mean + shift
 
 
-class Gamma(RandomSampleTransform):
+class Gamma(RandomImageTransform):
     """Bend the values by a power, keeping the smallest and the largest.
 
     Args:
@@ -74,17 +78,24 @@ class Gamma(RandomSampleTransform):
         prob: How often it is done.
     """
 
-    def __init__(self, gamma: Sequence[float] = (0.7, 1.5), prob: float = 0.3) -> None:
+    def __init__(self, gamma: float | Sequence[float] = (0.7, 1.5), prob: float = 0.3) -> None:
         super().__init__(prob)
-        if len(gamma) != 2 or not 0 < gamma[0] <= gamma[1]:
-            message = f"got gamma={list(gamma)}; expected two exponents, 0 < smallest <= largest"
+        low, high = between(gamma, "gamma", lowest=0.0)
+        if low == 0:
+            message = f"got gamma={gamma!r}; expected exponents above 0"
             raise ValueError(message)
-        self.low, self.high = (float(value) for value in np.log(np.asarray(gamma, dtype=float)))
+        self.low, self.high = float(np.log(low)), float(np.log(high))
 
-    def change(self, sample: Sample) -> None:
-        """Bend the values of the image."""
-        image = plain(sample[IMAGE])
-        exponent = float(np.exp(self.R.uniform(self.low, self.high)))
-        low, high = image.min(), image.max()
-        if bool(high > low):
-            sample[IMAGE] = ((image - low) / (high - low)) ** exponent * (high - low) + low
+    def draw(self, shape: tuple[int, ...]) -> float:
+        """Draw the exponent."""
+        return float(np.exp(self.R.uniform(self.low, self.high)))
+
+    def values(self, images: torch.Tensor, drawn: Sequence[float]) -> torch.Tensor:
+        """Bend the values of each image."""
+        inner = tuple(range(1, images.ndim))
+        low, high = images.amin(inner, keepdim=True), images.amax(inner, keepdim=True)
+        span = high - low
+        # a constant image stays as it is: 0 over 1 is 0 to any power
+        scaled = (images - low) / torch.where(span > 0, span, torch.ones_like(span))
+        bent: torch.Tensor = scaled ** for_each_image(images, drawn) * span + low
+        return bent
