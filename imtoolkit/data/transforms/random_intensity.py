@@ -67,7 +67,8 @@ class BrightnessContrast(RandomImageTransform):
         """Change brightness and contrast of each image."""
         factor, shift = for_each_image(images, np.stack(drawn, axis=1))
         mean = images.mean(dim=tuple(range(2, images.ndim)), keepdim=True)
-        return (images - mean) * factor + mean + shift
+        changed: torch.Tensor = (images - mean) * factor + mean + shift
+        return changed
 
 
 class Gamma(RandomImageTransform):
