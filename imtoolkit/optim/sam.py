@@ -117,7 +117,8 @@ class SAM(ClosureOptimizer):
                 if weight.grad is not None:
                     way, part = self.way(weight, group["rho"])
                     ways.append((weight, way))
-                    measured.append(torch.linalg.vector_norm(part).to(torch.float32))
+                    exact = torch.promote_types(part.dtype, torch.float32)
+                    measured.append(torch.linalg.vector_norm(part, dtype=exact))
         if not ways:
             return
         norm = torch.linalg.vector_norm(torch.stack([part.to(measured[0]) for part in measured]))
