@@ -41,7 +41,8 @@ class InceptionResNetV2(nn.Module):
     Args:
         spatial_dims: 2 or 3.
         in_channels: Channels of the image.
-        out_channels: Number of classes or numbers; 0 returns the feature maps, finest first.
+        out_channels: Number of classes or numbers; left out, or 0, the net gives its feature maps,
+            finest first.
         blocks: Residual blocks at the three scales; the paper's net has ``(5, 10, 5)``, the
             published one ``(10, 20, 10)``.
         width: Factor of all channels.
@@ -62,7 +63,7 @@ class InceptionResNetV2(nn.Module):
         self,
         spatial_dims: int,
         in_channels: int,
-        out_channels: int,
+        out_channels: int | None = None,
         blocks: Sequence[int] = (10, 20, 10),
         width: float = 1.0,
         scale: Sequence[float] = (0.17, 0.1, 0.2),
