@@ -8,6 +8,20 @@ BUILTINS: dict[str, dict[str, str]] = {
         "focal": "imtoolkit.losses.cross_entropy:FocalLoss",
         "dice_ce": "imtoolkit.losses.dice:DiceCELoss",
         "dice_focal": "imtoolkit.losses.dice:DiceFocalLoss",
+        "generalized_dice": "imtoolkit.losses.generalized_dice:GeneralizedDiceLoss",
+        "generalized_dice_focal": "imtoolkit.losses.generalized_dice:GeneralizedDiceFocalLoss",
+        "lovasz": "imtoolkit.losses.lovasz:LovaszLoss",
+        "bce": "imtoolkit.losses.binary:BCELoss",
+        "topological_interaction": (
+            "imtoolkit.losses.topological_interaction:TopologicalInteractionLoss"
+        ),
+        "connectivity": "imtoolkit.losses.connectivity:ConnectivityLoss",
+        "persistent_homology": "imtoolkit.losses.persistence:PersistentHomologyLoss",
+        # embeddings, and what nets compute by themselves
+        "supervised_contrastive": "imtoolkit.losses.contrastive:SupervisedContrastiveLoss",
+        "computed": "imtoolkit.losses.computed:ComputedLoss",
+        # around another loss
+        "masked": "imtoolkit.losses.masked:MaskedLoss",
         # images, and numbers of whole images
         "mse": "imtoolkit.losses.pixelwise:MSELoss",
         "rmse": "imtoolkit.losses.pixelwise:RMSELoss",

@@ -70,9 +70,11 @@ class AdaptedLoss(nn.Module):
         """
         if self._takes_weight:
             return self._scalar(self.loss(prediction, target, weight))
+        if getattr(self.loss, "own_form", False):
+            self._refuse(weight)
+            return self._scalar(self.loss(prediction, target))
+        assert target is not None  # only losses of ours go without
         prediction = prediction.float()
-        if target is None:
-            return self._scalar(self.loss(prediction))
         if not target.is_floating_point():
             if prediction.ndim == 2:
                 prediction, target = without_missing(prediction, target)
@@ -86,6 +88,10 @@ class AdaptedLoss(nn.Module):
             prediction = prediction.sigmoid()
         if self._is_mean_of_entries() and prediction.shape == target.shape:
             return self._mean_of_entries(prediction, target, weight)
+        self._refuse(weight)
+        return self._scalar(self.loss(prediction, target))
+
+    def _refuse(self, weight: Tensor | None) -> None:
         if weight is not None:
             message = (
                 f"loss '{self.name}' cannot take a cost map, but the data have one (key 'weight'). "
@@ -93,7 +99,6 @@ class AdaptedLoss(nn.Module):
                 "the cost maps out of the source"
             )
             raise ComponentError(message)
-        return self._scalar(self.loss(prediction, target))
 
     def _is_mean_of_entries(self) -> bool:
         return kind_of(self.loss) in ELEMENTWISE and getattr(self.loss, "reduction", "") == "mean"
@@ -162,6 +167,12 @@ def build_loss(
         filled |= {"num_classes": out_channels, "classes": out_channels}
         filled |= _label_switches(params, out_channels, activation)
     filled = {key: value for key, value in filled.items() if key in known}
+    params = {
+        key: _nested(value, out_channels, spatial_dims, labels, f"{where}.params.{key}")
+        if registry.is_component(value) and registry.nested_kind("loss", key) == "loss"
+        else value
+        for key, value in params.items()
+    }
     weighting = _class_weighting(factory, known, params, class_weights)
     if _wants_tensor(known) and isinstance(params.get("weight"), (list, tuple)):
         params = {**params, "weight": torch.as_tensor(params["weight"], dtype=torch.float32)}
@@ -177,6 +188,21 @@ def build_loss(
         )
         raise ComponentError(Problem(message, where=f"{where}.activation"))
     return AdaptedLoss(loss, name, activated=activation is not None), bool(weighting)
+
+
+def _nested(
+    component: Mapping[str, Any], out_channels: int, spatial_dims: int, labels: bool, where: str
+) -> AdaptedLoss:
+    """Build a loss that stands in the parameters of another, completed as that one is."""
+    loss, _ = build_loss(
+        component["name"],
+        component["params"],
+        out_channels=out_channels,
+        spatial_dims=spatial_dims,
+        labels=labels,
+        where=where,
+    )
+    return loss
 
 
 def _label_switches(

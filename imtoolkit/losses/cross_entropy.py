@@ -1,4 +1,4 @@
-"""Cross-entropy and focal loss of label images, with class weights and a cost map."""
+"""Cross-entropy and focal loss of labels, with class weights and a cost map."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class FocalLoss(nn.Module):
 
     Shape:
         logits ``(B, K, [Z,] Y, X)``, target ``(B, 1, [Z,] Y, X)`` of integers, weight
-        ``(B, 1, [Z,] Y, X)`` or ``None``; returns a scalar, 0 where all weights are 0.
+        ``(B, 1, [Z,] Y, X)`` or ``None``; or classes of whole images: logits ``(B, K)``, target
+        ``(B,)``, of which `MISSING_CLASS` does not count. Returns a scalar, 0 where nothing counts.
 
     Example:
         >>> logits, target = torch.randn(2, 3, 8, 8), torch.randint(3, (2, 1, 8, 8))
@@ -36,6 +37,7 @@ class FocalLoss(nn.Module):
         True
     """
 
+    takes_logits = True
     class_weights: Tensor | None
 
     def __init__(
@@ -78,7 +80,7 @@ class FocalLoss(nn.Module):
 
 
 class CrossEntropyLoss(FocalLoss):
-    r"""Cross-entropy: minus the logarithm of the probability that the true class is given.
+    r"""Minus the logarithm of the probability that the true class is given.
 
     :math:`\sum_i w_i c_{t_i} (-\log p_i) / \sum_i w_i c_{t_i}`
 

@@ -39,6 +39,7 @@ class DiceLoss(nn.Module):
         True
     """
 
+    takes_logits = True
     class_weights: Tensor | None
 
     def __init__(
@@ -100,6 +101,8 @@ class DiceCELoss(nn.Module):
         >>> torch.allclose(DiceCELoss()(logits, target), reference(logits, target))
         True
     """
+
+    takes_logits = True
 
     def __init__(
         self,

@@ -118,7 +118,8 @@ def _noise(finest: Tensor, bank: Tensor) -> Tensor:
     pairs = (kernels.sum(0) ** 2).sum() - own  # twice the sum over pairs of scales
     spread = (power * (2 * own + 2 * pairs) / 2).clamp_min(0).sqrt()
     mean, deviation = spread * math.sqrt(math.pi / 2), spread * math.sqrt(2 - math.pi / 2)
-    return ((mean + _NOISE_WIDTHS * deviation) / 1.7)[..., None, None]
+    energy: Tensor = (mean + _NOISE_WIDTHS * deviation) / 1.7
+    return energy[..., None, None]
 
 
 def _filters(shape: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -137,7 +138,8 @@ def _filters(shape: tuple[int, int], device: torch.device) -> tuple[Tensor, Tens
         angle = turn * math.pi / ORIENTATIONS
         away = torch.atan2((theta - angle).sin(), (theta - angle).cos()).abs()
         angular.append(torch.exp(-(away**2) / (2 * _ANGULAR_WIDTH**2)))
-    return torch.stack(radial) * (radius > 0), torch.stack(angular)
+    bank: Tensor = torch.stack(radial) * (radius > 0)
+    return bank, torch.stack(angular)
 
 
 def _gradient(image: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from imtoolkit.core.batch import MISSING_CLASS
+
 
 def prepared(
     logits: Tensor, target: Tensor, weight: Tensor | None
@@ -14,15 +16,19 @@ def prepared(
     """Return float32 logits, int64 labels and float32 weights, after comparing their shapes.
 
     Labels of pixels with weight 0 become 0, so that a label outside the classes may mark them.
+    Images whose class is `MISSING_CLASS` get the weight 0.
 
     Args:
-        logits: ``(B, K, [Z,] Y, X)``.
-        target: Integer labels ``(B, 1, [Z,] Y, X)``.
+        logits: ``(B, K, [Z,] Y, X)``, or ``(B, K)`` for whole images.
+        target: Integer labels ``(B, 1, [Z,] Y, X)``, or ``(B,)``.
         weight: Cost map ``(B, 1, [Z,] Y, X)``, or ``None``.
 
     Raises:
         ValueError: If the shapes do not belong together, or the labels are not integers.
     """
+    if logits.ndim == 2:
+        target = target.reshape(-1, 1) if target.ndim == 1 else target
+        weight = (target != MISSING_CLASS).float() if weight is None else weight
     expected = (logits.shape[0], 1, *logits.shape[2:])
     for name, tensor in (("target", target), ("weight", weight)):
         if tensor is not None and tuple(tensor.shape) != expected:

@@ -44,9 +44,10 @@ class PixelLoss(ImageLoss):
 
 
 class MSELoss(PixelLoss):
-    r"""Mean squared error: :math:`e_i = (p_i - t_i)^2`.
+    r"""Mean squared error.
 
-    Of complex images channel by channel, half of :math:`|p_i - t_i|^2`.
+    :math:`e_i = (p_i - t_i)^2`; for complex images that is half of :math:`|p_i - t_i|^2`, channel
+    by channel.
 
     Args:
         complex_channels: Channels are pairs of real and imaginary part; magnitudes are compared.
@@ -66,7 +67,9 @@ class MSELoss(PixelLoss):
 
 
 class RMSELoss(MSELoss):
-    r"""Root of the mean squared error of the batch: :math:`\sqrt{L_\mathrm{MSE}}`.
+    r"""Root of the mean squared error of the batch.
+
+    :math:`\sqrt{L_\mathrm{MSE}}`
 
     Args:
         complex_channels: Channels are pairs of real and imaginary part; magnitudes are compared.
@@ -86,7 +89,9 @@ class RMSELoss(MSELoss):
 
 
 class L1Loss(PixelLoss):
-    r"""Mean absolute error: :math:`e_i = |p_i - t_i|`.
+    r"""Mean absolute error.
+
+    :math:`e_i = |p_i - t_i|`
 
     Args:
         complex_channels: Channels are pairs of real and imaginary part; magnitudes are compared.
@@ -106,9 +111,10 @@ class L1Loss(PixelLoss):
 
 
 class CharbonnierLoss(PixelLoss):
-    r"""A smooth L1: :math:`e_i = \sqrt{(p_i - t_i)^2 + \epsilon^2}`.
+    r"""A smooth L1.
 
-    Charbonnier et al., ICIP 1994; Lai et al., "Deep Laplacian pyramid networks", CVPR 2017.
+    :math:`e_i = \sqrt{(p_i - t_i)^2 + \epsilon^2}`; Charbonnier et al., ICIP 1994; Lai et al.,
+    "Deep Laplacian pyramid networks", CVPR 2017.
 
     Args:
         eps: Where the slope sets in, in units of the image.
@@ -162,9 +168,10 @@ class HuberLoss(PixelLoss):
 
 
 class SmoothL1Loss(PixelLoss):
-    r"""The Huber loss divided by its :math:`\delta`, here called ``beta``: the slope stays 1.
+    r"""Squared for small and absolute for large errors, with slopes up to 1.
 
-    Girshick, "Fast R-CNN", ICCV 2015.
+    The Huber loss divided by its :math:`\delta`, here called ``beta``; Girshick,
+    "Fast R-CNN", ICCV 2015.
 
     Args:
         beta: Error at which the square ends, in units of the image.

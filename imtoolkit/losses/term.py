@@ -103,11 +103,11 @@ class Term:
         target, weight = self._target_of(batch), batch.get(WEIGHT)
         if self.activation is not None:
             prediction = ACTIVATIONS[self.activation](prediction)
-        if prediction.ndim < 3:
-            weight = None  # a map of pixels says nothing about a number for the whole image
+        if prediction.ndim <= 3:
+            weight = None  # a map of pixels says nothing about numbers for the whole image
         if target is not None and self.channels is not None:
             prediction, target = self._channels_of(prediction, target)
-        if self.resize_target and prediction.ndim > 2:
+        if self.resize_target and prediction.ndim > 3:
             target = None if target is None else resized(target, prediction.shape[2:])
             weight = None if weight is None else nearest(weight, prediction.shape[2:])
         return prediction, target, weight
