@@ -74,7 +74,8 @@ class ResNet(MonaiResNet):  # type: ignore[misc]
         if stem == "auto":
             stem = "small" if image_size is not None and min(image_size) <= SMALL else "imagenet"
         block, counts = DEPTHS[depth]
-        self._norm = norm
+        # MONAI sets the weights of all norms, which an instance norm has where it is affine
+        self._norm = norm = ("instance", {"affine": True}) if norm == "instance" else norm
         super().__init__(
             block,
             counts,
