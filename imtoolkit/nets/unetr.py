@@ -99,7 +99,7 @@ class UNETRHead(nn.Module):
         found = [skip(one) for skip, one in zip(self.skips, maps, strict=True)]
         for level in reversed(range(len(self.ups))):
             raised = self._raised(level, found)
-            found[level] = self.joins[level](torch.cat((found[level], raised), dim=1))
+            found[level] = self.joins[level](torch.cat((raised, found[level]), dim=1))
         if self.last is None:
             return found
         result = cast(Tensor, self.last(found[0]))
