@@ -22,7 +22,7 @@ from imtoolkit.core.errors import DataError, Problem, did_you_mean, listed
 from imtoolkit.core.facts import DataFacts
 from imtoolkit.data.columns import mean_and_std, texts_in
 from imtoolkit.data.sources.base import shortened
-from imtoolkit.data.table import Manifest
+from imtoolkit.data.table import CORE, Manifest
 
 _GAPS = ("", "na", "n/a", "nan", "null", "<na>", "#n/a")
 
@@ -152,8 +152,9 @@ def _features(column: TabularConfig) -> list[str]:
 
 
 def _absent(name: str, known: Sequence[str]) -> str:
+    known = [column for column in known if column not in CORE]
     return (
-        f"the table has no column '{name}', but {listed(list(known), 20)}."
+        f"the table has no column '{name}', but {listed(known, 20) or 'none'}."
         f"{did_you_mean(name, known)} Only some sources have columns of their own, such as csv"
     )
 

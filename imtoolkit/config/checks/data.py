@@ -117,5 +117,52 @@ def _sources(values: Values) -> Iterator[Problem]:
             yield values.place(f"data.sources.{name}").problem(message)
 
 
-CHECKS: Final = (_axes, _split, _sizes, _sources)
+def _tabular(values: Values) -> Iterator[Problem]:
+    columns = values.get("data.tabular") or []
+    names = [column.get("column") for column in columns]
+    for place, column in enumerate(columns):
+        key, name = f"data.tabular.{place}", column.get("column")
+        if name in names[:place]:
+            yield values.place(key).problem(f"the column '{name}' stands twice")
+        texts = column.get("values")
+        if texts is None:
+            continue
+        if not texts or len(set(texts)) != len(texts):
+            message = f"expects the texts of the column, each once, got {texts}"
+            yield values.place(f"{key}.values").problem(message)
+        if column.get("fill") is not None:
+            message = (
+                "is a number for the gaps of a column of numbers; with 'values' a gap is none of "
+                "them. Leave it out, or name the text that stands for a gap in 'values'"
+            )
+            yield values.place(f"{key}.fill").problem(message)
+
+
+def _degrade(values: Values) -> Iterator[Problem]:
+    if not values.get("data.degrade"):
+        return
+    category = values.get("task.category")
+    heads = (values.get("task.heads") or {}).values()
+    if category in _NO_IMAGES or (
+        category == "multitask" and "enhancement" not in [head.get("kind") for head in heads]
+    ):
+        message = (
+            f"makes pairs of images for a task that learns images, which a {category} does not. "
+            "Move the transforms to data.augment"
+        )
+        yield values.place("data.degrade").problem(message)
+    for name, source in (values.get("data.sources") or {}).items():
+        params = (source.get("source") or {}).get("params") or {}
+        if params.get("target") is not None:
+            key = f"data.sources.{name}.source.params.target"
+            message = (
+                "with data.degrade the target is the image itself, before it is degraded. Leave "
+                "'target' out, or leave out data.degrade"
+            )
+            yield values.place(key).problem(message)
+
+
+_NO_IMAGES: Final = ("segmentation", "classification", "regression")
+
+CHECKS: Final = (_axes, _split, _sizes, _sources, _tabular, _degrade)
 """All of them, in the order in which they are made."""

@@ -77,7 +77,7 @@ class CsvSource(Source):
         if "target" in used:
             columns["target"] = self._targets(texts_of(table, used["target"]))
         if "weight" in used:
-            columns["weight"] = [self._absolute(value) for value in texts_of(table, used["weight"])]
+            columns["weight"] = self._weights(texts_of(table, used["weight"]), used["weight"])
         if "group" in used:
             columns["group"] = texts_of(table, used["group"])
         if "split" in used:
@@ -136,6 +136,17 @@ class CsvSource(Source):
         if any(value is not None and is_image(value) for value in values):
             return [self._absolute(value) for value in values]
         return values
+
+    def _weights(self, values: list[str | None], column: str) -> list[str | None]:
+        known = [value for value in values if value is not None]
+        if known and not any(map(is_image, known)):
+            message = (
+                f"column '{column}' of '{self.path}' stands for cost maps, which are files, but "
+                f"holds '{known[0]}'. Rename it, for example to 'body_{column}', or name the "
+                "column of the cost maps with params.weight"
+            )
+            raise DataError(message)
+        return [self._absolute(value) for value in values]
 
     def _absolute(self, value: str | None) -> str | None:
         return None if value is None else str(self.root / Path(value).expanduser())

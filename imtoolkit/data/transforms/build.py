@@ -26,7 +26,11 @@ from imtoolkit.core.errors import ComponentError, Problem
 from imtoolkit.data.transforms.base import Sample
 from imtoolkit.data.transforms.enlarge import Enlarge
 
-_MOVING = ("monai.transforms.spatial", "monai.transforms.croppad")
+_MOVING = (
+    "imtoolkit.data.transforms.random_grid",
+    "monai.transforms.spatial",
+    "monai.transforms.croppad",
+)
 ComponentLike = Any
 """Anything with ``name`` and ``params``: a `Component` of the config."""
 
@@ -123,13 +127,11 @@ def build_degrade(components: Sequence[ComponentLike]) -> list[Transform]:
 def moves_pixels(transform: Any) -> bool:
     """Tell whether a transform, or one inside it, changes the pixel grid.
 
-    Ours say it by ``moves``. MONAI keeps such transforms in two modules; only the one that lowers
-    the resolution and enlarges the image again leaves each pixel where it is.
+    We keep such transforms in one module and MONAI in two; of MONAI's, the one that lowers the
+    resolution and enlarges the image again leaves each pixel where it is.
     """
     for part in _parts(transform, set()):
         module, name = type(part).__module__, type(part).__name__
-        if getattr(part, "moves", False):
-            return True
         if module.startswith(_MOVING) and "LowResolution" not in name:
             return True
     return False
