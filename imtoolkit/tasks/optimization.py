@@ -133,12 +133,13 @@ def check_closures(task: Task, trainer: pl.Trainer) -> None:
             else `imtoolkit.core.closures` says.
     """
     del task
+    algorithm = trainer.gradient_clip_algorithm  # Lightning makes an enum of it
     require_closures(
         trainer.optimizers,
         accumulate=trainer.accumulate_grad_batches,
         precision=trainer.precision,
         clip_value=trainer.gradient_clip_val,
-        clip_algorithm=trainer.gradient_clip_algorithm,
+        clip_algorithm=getattr(algorithm, "value", algorithm),
         strategy=type(trainer.strategy).__name__,
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from imtoolkit.config.index import Entry, open_index
 from imtoolkit.core.closures import ATTRIBUTE, conflicts, limits_of
 from imtoolkit.core.errors import Problem
-from imtoolkit.core.registry import ALLOWED_PACKAGES
+from imtoolkit.core.refused import PACKAGES
 
 from .values import Values
 
@@ -75,8 +75,7 @@ def _optimizers(values: Values) -> Iterator[tuple[str, dict[str, Any], Entry]]:
 
 def _says(entry: Entry) -> bool:
     # those of the pinned packages stand in the table: only own code is read
-    own = entry.path.partition(".")[0] not in ALLOWED_PACKAGES
-    return own and entry.says(ATTRIBUTE)
+    return not entry.path.startswith(PACKAGES) and entry.says(ATTRIBUTE)
 
 
 CHECKS: Final = (_closures, _groups)

@@ -9,7 +9,7 @@ from typing import Final
 from imtoolkit.config.limits import STRATEGIES
 from imtoolkit.core.errors import Problem, did_you_mean, listed
 
-from .task import metric_names
+from .logged import metric_names
 from .values import Values
 
 

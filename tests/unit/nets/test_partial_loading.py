@@ -1,12 +1,14 @@
 """Partial loading takes what fits and tells what does not; freezing holds what it names."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from imtoolkit.core.errors import ConfigError, RunError
 from imtoolkit.nets.freezing import freeze, hold_frozen_norms
-from imtoolkit.nets.loading import load_matching
+from imtoolkit.nets.loading import load_matching, renamed
 
 
 def _net(out: int = 2) -> nn.Sequential:
@@ -62,3 +64,43 @@ def test_a_frozen_weight_does_not_change_and_a_frozen_norm_keeps_its_statistics(
 def test_a_pattern_without_a_match_names_what_is_near() -> None:
     with pytest.raises(ConfigError, match=r"no weight is called '0\.weigt'\. Did you mean"):
         freeze(_net(), ["0.weigt"])
+
+
+def test_a_part_is_loaded_under_another_name_and_nothing_else() -> None:
+    source, net = _net(), nn.ModuleDict({"backbone": _net(), "head": nn.Conv2d(2, 1, 1)})
+    head = net["head"].weight.detach().clone()
+    state = {f"nets.net.{name}": value for name, value in source.state_dict().items()}
+    report = load_matching(net, state, include=["backbone.*"], rename={"nets.net.": "backbone."})
+    assert torch.equal(net["backbone"][0].weight, source[0].weight)
+    assert torch.equal(net["head"].weight, head)
+    assert report.outside == ("head.weight", "head.bias")
+    assert ("nets.net.0.weight", "backbone.0.weight") in report.renamed
+    assert report.missing == report.unused == ()
+    assert "of them under another name" in str(report)
+    assert "not asked for: 'head.weight'" in str(report)
+    assert report.to_dict()["outside"] == ["head.weight", "head.bias"]
+
+
+def test_the_longest_beginning_renames() -> None:
+    names = renamed(["net.a.w", "net.b.w", "other"], {"net.": "x.", "net.b.": "y."})
+    assert names == {"net.a.w": "x.a.w", "net.b.w": "y.w", "other": "other"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"include": ["3.*"]}, "include: the pattern '3.\\*' fits no weight here"),
+        ({"include": ["0.wieght"]}, "Did you mean '0.weight'"),
+        ({"rename": {"1.weigt": "x"}}, "rename: no name there begins with '1.weigt'"),
+        ({"rename": {"0.": "2."}}, "two weights there would be called"),
+    ],
+)
+def test_patterns_that_fit_nothing_are_told(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        load_matching(_net(), _net().state_dict(), **options)
+
+
+def test_an_exclusion_that_fits_nothing_is_noted() -> None:
+    report = load_matching(_net(), _net().state_dict(), exclude=["head.*"])
+    assert report.notes == ("exclude: the pattern 'head.*' fits no weight here",)
+    assert "note: exclude: the pattern 'head.*'" in str(report)
