@@ -19,6 +19,8 @@ RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "data.loader.workers": (0, None),
     "data.loader.prefetch": (1, None),
     "task.surface_tolerance": (0, None),
+    "task.label_smoothing": (0, 1),
+    "task.radius": (1, None),
     "trainer.max_epochs": (-1, None),
     "trainer.max_steps": (-1, None),
     "trainer.num_nodes": (1, None),
@@ -49,6 +51,7 @@ CHOICES: Final[dict[str, tuple[Any, ...]]] = {
         *("transformer-engine", "transformer-engine-float16"),
         *("32", "16", "bf16", "64", 32, 16, 64),
     ),
+    "task.replace": ("uniform", "median"),
     "trainer.deterministic": (True, False, "warn"),
     "inference.format": (".ome.tif", ".ome.tiff", ".tif", ".nii.gz", ".nii", ".npy", ".png"),
     "evaluation.splits": ("val", "test", "naive"),
@@ -64,8 +67,27 @@ STRATEGIES: Final = (
 )
 """Lightning's strategies; variants such as ``ddp_find_unused_parameters_true`` begin like them."""
 
-METRICS: Final = {"segmentation": ("dice", "iou", "hd95", "surface_dice")}
-"""Category -> names of the metrics that are computed without being listed."""
+_OF_CLASSES: Final = (
+    *("accuracy", "balanced_accuracy", "auroc", "auprc", "f1", "mcc"),
+    *("sensitivity", "specificity", "brier", "ece"),
+)
+_OF_NUMBERS: Final = ("mae", "rmse", "pearson", "r2")
+_OF_IMAGES: Final = ("psnr", "ssim", "mae", "pearson")
 
-VALIDATED: Final = {"segmentation": ("dice", "iou")}
-"""Category -> those of them that validation computes as well; the others are for the test."""
+METRICS: Final = {
+    "segmentation": ("dice", "iou", "hd95", "surface_dice"),
+    "classification": _OF_CLASSES,
+    "regression": _OF_NUMBERS,
+    "enhancement": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
+    "noise2void": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
+}
+"""Category (or kind of a head) -> names of its own metrics, whether computed unasked or not."""
+
+VALIDATED: Final = {
+    "segmentation": ("dice", "iou"),
+    "classification": _OF_CLASSES,
+    "regression": _OF_NUMBERS,
+    "enhancement": _OF_IMAGES,
+    "noise2void": _OF_IMAGES,
+}
+"""Category -> those of them that validation computes unasked; the others are for the test."""

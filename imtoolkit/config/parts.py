@@ -49,6 +49,10 @@ def components_of(root: Node) -> Iterator[tuple[str, str, Node]]:
             continue
         for item in _items(node):
             yield key, kind, item
+    for head in _items(_at(root, "task.heads")):
+        inner = head.value.get("metrics") if isinstance(head.value, dict) else None
+        for item in _items(inner):
+            yield "task.heads", "metric", item
 
 
 def check_components(root: Node) -> list[Problem]:

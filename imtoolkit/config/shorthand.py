@@ -71,6 +71,8 @@ def expand(root: Node) -> list[Problem]:
             _each(node.value.get(key), _as_component)
         if section == "data" and "reader" in node.value:
             node.value["reader"] = _as_component(node.value["reader"])
+        if section == "task":
+            _expand_heads(node.value.get("heads"))
         if section == "data":
             _each(node.value.get("tabular"), _as_column, only_lists=True)
     return problems
@@ -93,6 +95,15 @@ def _expand_single(section: Node, name: str, short: str) -> list[Problem]:
     node = section.value.pop(short)
     section.value[long] = Node({entry: node}, node.place, single=True)
     return []
+
+
+def _expand_heads(heads: Node | None) -> None:
+    """Expand the metrics of each head."""
+    if heads is None or not isinstance(heads.value, dict):
+        return
+    for head in heads.value.values():
+        if isinstance(head.value, dict):
+            _each(head.value.get("metrics"), _as_component, only_lists=True)
 
 
 def _look_alike(node: Node | None, short: str, long: str) -> list[Problem]:
