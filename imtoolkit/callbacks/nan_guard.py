@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from imtoolkit.core.batch import ID
-from imtoolkit.core.errors import RunFailedError
+from imtoolkit.core.errors import RunFailedError, listed
 from imtoolkit.core.files import write_json
 
 FILE = "bad_batch.json"
@@ -29,7 +29,7 @@ class NanGuard(pl.Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ids: list[str] = []
-        self._waiting: tuple[Tensor, list[str], int] | None = None
+        self._waiting: _Seen | None = None
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -44,7 +44,7 @@ class NanGuard(pl.Callback):
         """Look at the loss: at once on a CPU, at the one before on a GPU."""
         self._look(trainer)
         finite = torch.isfinite(loss.detach()).all()
-        self._waiting = (finite, self._ids, trainer.global_step)
+        self._waiting = _Seen(finite, self._ids, trainer.global_step, _terms_of(pl_module))
         if not finite.is_cuda:
             self._look(trainer)
 
@@ -61,10 +61,10 @@ class NanGuard(pl.Callback):
     def _look(self, trainer: pl.Trainer) -> None:
         if self._waiting is None:
             return
-        finite, ids, step = self._waiting
+        finite, ids, step, terms = self._waiting
         self._waiting = None
         bad = not bool(finite)
-        stop = bad
+        stop, which = bad, ""
         if trainer.world_size > 1:  # all ranks must stop together, or one waits for ever
             stop = trainer.strategy.reduce_boolean_decision(bad, all=False)
         if not stop:
@@ -73,12 +73,34 @@ class NanGuard(pl.Callback):
             FILE if trainer.global_rank == 0 else f"rank{trainer.global_rank}_{FILE}"
         )
         if bad:
-            write_json(path, {"epoch": trainer.current_epoch, "step": step, "ids": ids})
+            names = [name for name, value in terms.items() if not bool(torch.isfinite(value).all())]
+            found = {"epoch": trainer.current_epoch, "step": step, "ids": ids, "terms": names}
+            write_json(path, found)
+            which = f" (term {listed(names)})" if names else ""
         where = f"of {', '.join(sorted(set(ids))[:4])}" if bad and ids else "of another process"
         msg = (
-            f"the loss is NaN or infinite in epoch {trainer.current_epoch}, step {step}, on the "
-            f"images {where}. All their ids are in {self.folder.name}/{FILE}. Look at these "
+            f"the loss{which} is NaN or infinite in epoch {trainer.current_epoch}, step {step}, on "
+            f"the images {where}. All their ids are in {self.folder.name}/{FILE}. Look at these "
             "images, lower the learning rate, set trainer.gradient_clip_val, or train with "
             "--trainer.precision 32-true; the last good state is kept"
         )
         raise RunFailedError(msg)
+
+
+class _Seen(NamedTuple):
+    """A loss that was not looked at yet."""
+
+    finite: Tensor
+    ids: list[str]
+    step: int
+    terms: dict[str, Tensor]
+
+
+def _terms_of(task: pl.LightningModule) -> dict[str, Tensor]:
+    """Return the named terms of which the loss was made, where the task keeps them."""
+    losses = getattr(task, "losses", None)
+    for module in losses.modules() if isinstance(losses, nn.Module) else ():
+        terms = getattr(module, "last_terms", None)
+        if isinstance(terms, dict) and terms:
+            return terms
+    return {}

@@ -168,7 +168,15 @@ def build_loss(
         filled |= _label_switches(params, out_channels, activation)
     filled = {key: value for key, value in filled.items() if key in known}
     params = {
-        key: _nested(value, out_channels, spatial_dims, labels, f"{where}.params.{key}")
+        key: build_loss(
+            value["name"],
+            value["params"],
+            out_channels=out_channels,
+            spatial_dims=spatial_dims,
+            labels=labels,
+            activation=activation,
+            where=f"{where}.params.{key}",
+        )[0]
         if registry.is_component(value) and registry.nested_kind("loss", key) == "loss"
         else value
         for key, value in params.items()
@@ -188,21 +196,6 @@ def build_loss(
         )
         raise ComponentError(Problem(message, where=f"{where}.activation"))
     return AdaptedLoss(loss, name, activated=activation is not None), bool(weighting)
-
-
-def _nested(
-    component: Mapping[str, Any], out_channels: int, spatial_dims: int, labels: bool, where: str
-) -> AdaptedLoss:
-    """Build a loss that stands in the parameters of another, completed as that one is."""
-    loss, _ = build_loss(
-        component["name"],
-        component["params"],
-        out_channels=out_channels,
-        spatial_dims=spatial_dims,
-        labels=labels,
-        where=where,
-    )
-    return loss
 
 
 def _label_switches(

@@ -21,6 +21,8 @@ from imtoolkit.callbacks.metrics_csv import MetricsCsv
 from imtoolkit.callbacks.nan_guard import NanGuard
 from imtoolkit.callbacks.progress import Progress
 from imtoolkit.core.errors import ConfigError, RunFailedError, RunInterruptedError
+from imtoolkit.losses.pixelwise import MSELoss
+from imtoolkit.losses.weighted_sum import Term, WeightedSum
 
 
 class Line(pl.LightningModule):
@@ -192,6 +194,27 @@ def test_nan_stops_before_the_weights_are_touched_and_names_the_images(tmp_path)
         fit(tmp_path, task, NanGuard(tmp_path))
     assert torch.isfinite(task.net.weight).all()
     assert json.loads((tmp_path / "bad_batch.json").read_text())["ids"] == ["im4", "im5"]
+
+
+def test_nan_names_the_term_of_the_loss_that_it_comes_from(tmp_path):
+    class Terms(Line):
+        def __init__(self):
+            super().__init__([0.5])
+            made = [Term("mse", MSELoss()), Term("root", Root(), warmup_steps=100)]
+            self.losses = WeightedSum(made)
+
+        def training_step(self, batch, batch_idx):
+            guess = self.net(batch["image"]).reshape(-1, 1, 1, 1)
+            truth = {"target": batch["image"].reshape(-1, 1, 1, 1)}
+            return self.losses(guess, truth, self.global_step)[0]
+
+    class Root(nn.Module):
+        def forward(self, prediction, target, weight=None):
+            return (-prediction.square() - 1).sqrt().mean()
+
+    with pytest.raises(RunFailedError, match=r"the loss \(term 'root'\) is NaN or infinite"):
+        fit(tmp_path, Terms(), NanGuard(tmp_path))
+    assert json.loads((tmp_path / "bad_batch.json").read_text())["terms"] == ["root"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
