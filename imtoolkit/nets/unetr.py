@@ -108,14 +108,16 @@ class UNETRHead(nn.Module):
     def _raised(self, level: int, found: list[Tensor]) -> Tensor:
         """Raise a map to the size of the finer one; what rounding up had added is cut off."""
         fine, coarse = found[level].shape[2:], found[level + 1].shape[2:]
-        for side, less, step in zip(fine, coarse, self.strides[level], strict=True):
-            if not less * step - step < side <= less * step:
-                message = (
-                    f"feature map {level} is {list(fine)} and map {level + 1} is {list(coarse)}; "
-                    f"the decoder expects strides of {list(self.strides[level])} between them. "
-                    "Set strides to how much coarser each map is than the one before it"
-                )
-                raise ValueError(message)
+        steps = zip(fine, coarse, self.strides[level], strict=True)
+        if not all(less * step - step < side <= less * step for side, less, step in steps):
+            fitting = [round(side / less) for side, less in zip(fine, coarse, strict=True)]
+            message = (
+                f"feature map {level} is {list(fine)} and map {level + 1} is {list(coarse)}; "
+                f"the decoder has strides of {list(self.strides[level])} between them, where "
+                f"{fitting} would fit. Set strides to how much coarser each map is than the one "
+                "before it"
+            )
+            raise ValueError(message)
         raised = cast(Tensor, self.ups[level](found[level + 1]))
         kept: tuple[slice, ...] = (slice(None), slice(None), *map(slice, fine))
         return raised[kept]

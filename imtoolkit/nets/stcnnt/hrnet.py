@@ -33,7 +33,7 @@ class STCNNTHRNet(SpatioTemporalNet):
         channels: Channels of each stream, finest first.
         blocks: Block string of each stream, or one for all.
         stages: Number of stages, at least one for each stream; just that where it is left out.
-        options: See `SpatioTemporalNet`.
+        options: See `imtoolkit.nets.stcnnt.net.SpatioTemporalNet`.
 
     Shape:
         ``(B, C, [T,] Y, X)`` to ``(B, out_channels, [T,] Y, X)``, or to feature maps, finest first.

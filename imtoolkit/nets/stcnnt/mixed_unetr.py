@@ -12,8 +12,6 @@ from imtoolkit.nets.unetr import UNETRHead
 
 from .unet import STCNNTEncoder
 
-_BLOCKS = "blocks"
-
 
 class MixedUNETR(nn.Module):
     """UNETR's decoder behind an encoder of block strings, or behind a Swin Transformer.
@@ -27,9 +25,11 @@ class MixedUNETR(nn.Module):
         in_channels: Channels of the image.
         out_channels: Channels of the result; ``None`` returns the feature maps of the way up.
         encoder: ``blocks``, or the size of an `Omnivore`: ``tiny``, ``small``, ``base``, ``large``.
+            For one with other options compose ``omnivore`` with ``unetr_head``.
         width: Channels of the way up at full resolution; the skips double them level by level.
-        options: For ``blocks`` those of `STCNNTEncoder`, ``channels`` and ``blocks`` included, with
-            a ``stem`` of 2; for a Swin Transformer those of `Omnivore`.
+        stem: How much coarser than the image the first level of ``blocks`` is; 2 where left out.
+        options: Of ``blocks``: see `STCNNTEncoder` and
+            `imtoolkit.nets.stcnnt.net.SpatioTemporalNet`.
 
     Raises:
         ValueError: If the encoder is unknown, or its options make no sense.
@@ -51,24 +51,32 @@ class MixedUNETR(nn.Module):
         spatial_dims: int,
         in_channels: int,
         out_channels: int | None = None,
-        encoder: str = _BLOCKS,
+        encoder: str = "blocks",
         width: int = 16,
+        stem: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
-        if encoder != _BLOCKS and encoder not in SIZES:
-            message = f"got encoder='{encoder}'; expected one of {_BLOCKS}, {', '.join(SIZES)}"
+        if encoder != "blocks" and encoder not in SIZES:
+            message = f"got encoder='{encoder}'; expected one of blocks, {', '.join(SIZES)}"
             raise ValueError(message)
         steps: list[Sequence[int]]
-        if encoder == _BLOCKS:
-            if options.get("causal"):
+        if encoder == "blocks":
+            factor = 2 if stem is None else stem
+            made = STCNNTEncoder(spatial_dims, in_channels, stem=factor, **options)
+            if made.levels[0].options.causal:
                 message = "got causal=True; the convolutions of the way up see the future"
                 raise ValueError(message)
-            made = STCNNTEncoder(spatial_dims, in_channels, **{"stem": 2, **options})
-            steps = [(1, *[made.levels[0].factor] * 2), *made.steps]
+            steps = [(1, factor, factor), *made.steps]
             self.encoder: STCNNTEncoder | Omnivore = made
         else:
-            self.encoder = Omnivore(spatial_dims, in_channels, None, encoder, **options)
+            if options or stem is not None:
+                message = (
+                    f"encoder '{encoder}' is a Swin Transformer and takes none of the options of "
+                    "blocks; for others compose omnivore with unetr_head"
+                )
+                raise ValueError(message)
+            self.encoder = Omnivore(spatial_dims, in_channels, None, encoder)
             steps = list(self.encoder.steps)
         channels = [in_channels, *self.encoder.feature_channels]
         self.decoder = UNETRHead(

@@ -41,7 +41,8 @@ class SpatioTemporalNet(nn.Module, ABC):
         dropout: Share of what a cell adds that is left out.
         attention_dropout: Share of the attention weights that is left out.
         halve_depth: The levels halve Z (or time) as well; refused with ``causal``.
-        stem: How much coarser than the image the first level is.
+        stem: How much coarser than the image, in Y and X, the first level is; 2 makes a net about
+            four times as fast. The result has the size of the image all the same.
 
     Raises:
         ValueError: If a block string, or another value, makes no sense.
@@ -147,10 +148,17 @@ class SpatioTemporalNet(nn.Module, ABC):
         return result.squeeze(2) if still else result
 
     def finishing(self, channels: int, out_channels: int) -> nn.Sequential:
-        """Return the last layers: a norm, for cells normalise only what they take, and a conv."""
-        options = self.levels[0].options
+        """Return the last layers: a norm, for cells normalise only what they take, and a conv.
+
+        Behind a stem that makes the image coarser it is a transposed one, back to its size.
+        """
+        options, factor = self.levels[0].options, self.levels[0].factor
+        step = (1, factor, factor)
         return nn.Sequential(
-            norm_of(options.norm, channels), frame_conv(channels, out_channels, options.kernel)
+            norm_of(options.norm, channels),
+            frame_conv(channels, out_channels, options.kernel)
+            if factor == 1
+            else nn.ConvTranspose3d(channels, out_channels, step, step),
         )
 
 

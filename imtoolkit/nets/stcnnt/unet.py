@@ -23,7 +23,7 @@ class STCNNTEncoder(SpatioTemporalNet):
         in_channels: Channels of the image.
         channels: Channels of each level, finest first.
         blocks: Block string of each level, or one for all.
-        options: See `SpatioTemporalNet`.
+        options: See `imtoolkit.nets.stcnnt.net.SpatioTemporalNet`.
 
     Shape:
         ``(B, C, [T,] Y, X)`` to feature maps, finest first.
@@ -76,7 +76,7 @@ class STCNNTUNet(STCNNTEncoder):
         blocks: Block string of each level of the way down, or one for all.
         decoder_blocks: The same for the way up, which has one level less; that of the way down
             where it is left out.
-        options: See `SpatioTemporalNet`.
+        options: See `imtoolkit.nets.stcnnt.net.SpatioTemporalNet`.
 
     Shape:
         ``(B, C, [T,] Y, X)`` to ``(B, out_channels, [T,] Y, X)``, or to feature maps, finest first.

@@ -42,6 +42,14 @@ def test_without_output_channels_it_gives_feature_maps_finest_first(name: str) -
         assert found.shape == (1, channels, 16 // factor, 32 // factor)
 
 
+@pytest.mark.parametrize("stem", [1, 2, 4])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_coarser_stem_is_made_up_for_at_the_end(name: str, stem: int) -> None:
+    net = built(name, 3, stem=stem, blocks="C21")
+    assert net(torch.randn(1, 2, 3, 16, 8)).shape == (1, 3, 3, 16, 8)
+    assert net.reductions[-2:] == (stem, 2 * stem)
+
+
 @pytest.mark.parametrize("name", ["stcnnt_unet", "stcnnt_hrnet"])
 def test_an_image_is_a_volume_of_one_frame(name: str) -> None:
     net, image = built(name, 3).eval(), torch.randn(1, 2, 16, 16)
@@ -223,6 +231,7 @@ def test_depth_that_cannot_be_halved_is_refused() -> None:
         ("stcnnt_unet", {"halve_depth": True}, "spatial_dims=2: no Z"),
         ("stcnnt_hrnet", {"stages": 1}, "got stages=1 for 2 streams"),
         ("mixed_unetr", {"causal": True}, "see the future"),
+        ("mixed_unetr", {"encoder": "tiny"}, "takes none of the options of blocks"),
         ("mixed_unetr", {"encoder": "huge"}, "blocks, tiny, small, base, large"),
     ],
 )
