@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -13,6 +14,9 @@ from .output import out
 from .train import found_run, show_summary
 from .trust import Trust, trust_run
 
+if TYPE_CHECKING:
+    from imtoolkit.runs import Run
+
 
 def evaluate(
     run: Annotated[str, typer.Argument(help="Run: path, prefix of its id, or latest.")],
@@ -20,6 +24,10 @@ def evaluate(
     against: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time
         typer.Option("--against", help="Another run, compared image by image."),
+    ] = None,
+    members: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--with", help="Another run that votes as well; may be repeated."),
     ] = None,
     checkpoint: Annotated[
         Optional[str],  # noqa: UP045
@@ -33,15 +41,26 @@ def evaluate(
         Optional[str],  # noqa: UP045
         typer.Option("--targets", help="Their targets: a pattern such as 'new/labels/*.tif'."),
     ] = None,
+    table: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--table", help="Other images: a CSV with columns image and target."),
+    ] = None,
     trust: Trust = False,
 ) -> None:
     """Measure a trained model on images that it has not seen, each once."""
-    for reference in (run, against) if trust else ():
+    members = members or []
+    for reference in (run, against, *members) if trust else ():
         if reference is not None:
             trust_run(reference)
-    source = _source(images, targets)
+    source = _source(images, targets, table)
     name = split if source is None or split != "test" else "other"
     found = found_run(run)
+    if members:
+        if against is not None:
+            message = "--with and --against exclude each other: evaluate the ensemble by itself"
+            raise ConfigError(message)
+        _evaluate_ensemble([found, *(found_run(one) for one in members)], name, checkpoint, source)
+        return
     from imtoolkit.trainer.evaluate import evaluate as measure
 
     scores = measure(
@@ -73,7 +92,36 @@ def _show_comparison(compared: dict[str, Any], confidence: float) -> None:
     out().table(columns, rows, f"\nminus {compared['run']}, image by image")
 
 
-def _source(images: str | None, targets: str | None) -> dict[str, Any] | None:
+def _evaluate_ensemble(
+    runs: list[Run], split: str, checkpoint: str | None, source: dict[str, Any] | None
+) -> None:
+    """Measure several runs that vote, and show each member beside the votes."""
+    from imtoolkit.trainer.evaluate_ensemble import evaluate_ensemble as measure
+
+    def track(batches: Iterable[Any]) -> Iterable[Any]:
+        return out().progress(batches, "evaluating", total=len(batches))  # type: ignore[arg-type]
+
+    scores = measure(runs, split, checkpoint=checkpoint, source=source, track=track)
+    table = scores.table()
+    rows = [(str(name), *_cells(values)) for name, values in table.iterrows()]
+    title = f"{split}: {scores.summary['images']} images, {len(runs)} runs"
+    out().table(["metric", *table.columns], rows, title)
+    assert scores.path is not None
+    out().wrote("scores of the average", scores.path / "per_image.csv")
+    out().wrote("all members", scores.path / "members.csv")
+    out().result(path=scores.path, **scores.summary)
+
+
+def _cells(values: Any) -> list[float | None]:
+    return [None if value != value else float(value) for value in values]
+
+
+def _source(images: str | None, targets: str | None, table: Path | None) -> dict[str, Any] | None:
+    if table is not None:
+        if images is not None or targets is not None:
+            message = "--table stands for itself: leave --images and --targets out"
+            raise ConfigError(message)
+        return {"name": "csv", "params": {"path": str(table.absolute())}}
     if images is None and targets is None:
         return None
     if images is None or targets is None:

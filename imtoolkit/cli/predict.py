@@ -23,6 +23,13 @@ def predict(
         typer.Argument(help="Files, folders, patterns, tables, OME-Zarr; 'a|b' joins channels."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the predictions.")],
+    members: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--with", help="Another run that votes as well; may be repeated."),
+    ] = None,
+    vote: Annotated[
+        str, typer.Option("--vote", help="How several runs vote: average or majority.")
+    ] = "average",
     checkpoint: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time
         typer.Option("--checkpoint", help="best, last or best-<metric>."),
@@ -50,11 +57,13 @@ def predict(
     trust: Trust = False,
 ) -> None:
     """Apply a trained model to images and write what it makes of them, with their pixel size."""
+    from imtoolkit.trainer.predict import TABLE
     from imtoolkit.trainer.predict import predict as apply
 
-    if trust:
-        trust_run(run)
-    found = found_run(run)
+    references = [run, *(members or [])]
+    for reference in references if trust else ():
+        trust_run(reference)
+    found = [found_run(reference) for reference in references]
 
     def track(items: Iterable[Input]) -> Iterable[Input]:
         return out().progress(items, "predicting", total=len(list(items)))
@@ -63,6 +72,7 @@ def predict(
         found,
         inputs,
         output,
+        vote=vote,
         checkpoint=checkpoint,
         accelerator=accelerator,
         axes=axes,
@@ -73,4 +83,7 @@ def predict(
     )
     many = f"{len(written)} files" if len(written) != 1 else "1 file"
     out().wrote(many, output)
-    out().result(run=found.path, output=output, written=written)
+    table = next((path for path in written if path.name == TABLE), None)
+    if table is not None:
+        out().wrote("table", table)
+    out().result(run=found[0].path, output=output, written=written)

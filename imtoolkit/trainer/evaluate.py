@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +9,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from imtoolkit.callbacks.checkpoint_io import load_checkpoint
 from imtoolkit.callbacks.pictures import TestPictures
 from imtoolkit.callbacks.predictions import SavePredictions
 from imtoolkit.callbacks.progress import TestProgress
-from imtoolkit.callbacks.schedules import KEY
 from imtoolkit.config import load_run_config
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Component, Config, Role, SourceConfig
@@ -23,15 +20,13 @@ from imtoolkit.core.batch import Stage
 from imtoolkit.core.errors import DataError, did_you_mean, listed
 from imtoolkit.data.datamodule import ImageDataModule
 from imtoolkit.runs import Run, find_run
-from imtoolkit.runs.layout import BEST, EVALUATION, PREDICTIONS
+from imtoolkit.runs.layout import EVALUATION, PREDICTIONS
 from imtoolkit.tasks.base import Task
-from imtoolkit.tasks.numbers import setter_of
 from imtoolkit.trainer import build, launch, scores
 from imtoolkit.trainer.machine import Machine, choose_machine
 from imtoolkit.trainer.scores import Scores
 from imtoolkit.trainer.session import explained, quiet_libraries
-
-log = logging.getLogger(__name__)
+from imtoolkit.trainer.state import load_state
 
 SPLITS = ("train", "val", "test", "naive")
 
@@ -45,7 +40,7 @@ def evaluate(
     source: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> Scores:
-    """Measure a trained model.
+    """Measure a trained model; for several that vote see `evaluate_ensemble`.
 
     Args:
         run: The run, its path, a prefix of its id, or ``latest``.
@@ -93,22 +88,6 @@ def evaluate_after_training(
     return found
 
 
-def load_state(task: Task, run: Run, checkpoint: str) -> str:
-    """Load the weights of a kept state into a task and return its name.
-
-    Where nothing was monitored, because there were no validation images, ``best`` means the last.
-    """
-    if checkpoint == "best" and BEST.removesuffix(".ckpt") not in run.checkpoints:
-        checkpoint = "last"
-        log.warning("no best state was kept, since nothing was validated: using the last")
-    kept = load_checkpoint(run.checkpoint(checkpoint))
-    task.load_state_dict(kept["state_dict"])
-    for key, number in kept.get(KEY, {}).items():
-        if not key.startswith("data."):
-            setter_of(task, key)(number)
-    return checkpoint
-
-
 def test_split(
     run: Run,
     config: Config,
@@ -130,9 +109,14 @@ def test_split(
         callbacks.append(TestProgress(split))
     tester = _tester(config, machine, callbacks)
     tester.test(task, dataloaders=data.dataloader(split), verbose=False)
-    rows = task.rows[Stage.TEST]
     return scores.summarise(
-        rows, config.evaluation, config.seed, split=split, checkpoint=checkpoint, run=run.id
+        task.rows[Stage.TEST],
+        config.evaluation,
+        config.seed,
+        task.metrics(Stage.TEST),
+        split=split,
+        checkpoint=checkpoint,
+        run=run.id,
     )
 
 
@@ -144,6 +128,32 @@ def _measure(
     *,
     quiet: bool,
 ) -> Scores:
+    config, machine, data, where = images_to_measure(run, split, source)
+    task = build.build_model(config, run.facts)
+    name = load_state(task, run, checkpoint or config.inference.checkpoint)
+    try:
+        with quiet_libraries():
+            found = test_split(run, config, machine, task, data, where, name, quiet=quiet)
+    except Exception as error:
+        better = explained(error)
+        if better is error:
+            raise
+        raise better from error
+    found.summary["split"] = split
+    return found
+
+
+def images_to_measure(
+    run: Run, split: str, source: Mapping[str, Any] | None
+) -> tuple[Config, Machine, ImageDataModule, str]:
+    """Return the images of a split of a run, or of another source.
+
+    Returns:
+        The config for one process, the machine, the images, and the split that they are in.
+
+    Raises:
+        DataError: If there is no such split, or it has no images.
+    """
     if split not in SPLITS and source is None:
         msg = f"no split '{split}'.{did_you_mean(split, SPLITS)} There are {', '.join(SPLITS)}"
         raise DataError(msg)
@@ -159,18 +169,7 @@ def _measure(
         there = [name for name, count in data.facts.samples.items() if count]
         msg = f"run {run.id} has no images in '{split}'; it has some in {listed(there)}"
         raise DataError(msg)
-    task = build.build_model(config, run.facts)
-    name = load_state(task, run, checkpoint or config.inference.checkpoint)
-    try:
-        with quiet_libraries():
-            found = test_split(run, config, machine, task, data, where, name, quiet=quiet)
-    except Exception as error:
-        better = explained(error)
-        if better is error:
-            raise
-        raise better from error
-    found.summary["split"] = split
-    return found
+    return config, machine, data, where
 
 
 def _one_process(config: Config) -> Config:

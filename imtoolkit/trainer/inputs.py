@@ -8,8 +8,8 @@ columns of a table, or by the user, as ``a.tif|b.tif``.
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imtoolkit import io
@@ -30,26 +30,36 @@ class Input:
     Attributes:
         paths: The file, or one for each channel; for OME-Zarr and DICOM a folder.
         folder: Sub-folder of the output that its prediction goes to.
+        row: The row of the table that names it, as text by column; ``None`` without a table.
     """
 
     paths: tuple[Path, ...]
     folder: Path = Path()
+    row: Mapping[str, str | None] | None = field(default=None, compare=False)
 
     @property
     def path(self) -> Path:
         """The file, or that of the first channel."""
         return self.paths[0]
 
-    def target(self, output: Path, suffix: str | None) -> Path:
+    def target(self, output: Path, suffix: str | None, *, fractions: bool = False) -> Path:
         """Return where its prediction goes: same stem, without compound suffixes.
 
         The prediction of ``case_0000.nii.gz`` and ``case_0001.nii.gz`` is ``case.nii.gz``.
+
+        Args:
+            output: The folder of all predictions.
+            suffix: The format; left out, as the input has it.
+            fractions: Whether real numbers are predicted: beside a PNG they are OME-TIFF then.
         """
         stem, own = io.strip_suffix(self.path)
         cases = {_case(path)[0] for path in self.paths}
         if len(self.paths) > 1 and len(cases) == 1:
             stem = cases.pop()
-        return output / self.folder / f"{stem}{suffix or writable(own)}"
+        kind = suffix or writable(own)
+        if suffix is None and fractions and kind == ".png":
+            kind = ".ome.tif"
+        return output / self.folder / f"{stem}{kind}"
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,8 @@ def _join_channels(found: Iterable[Input], files: int) -> tuple[list[Input], lis
         if files == 1 or len(one.paths) > 1 or number is None:
             images.setdefault(tuple(path.absolute() for path in one.paths), one)
         elif number < files:
-            images.setdefault(tuple(path.absolute() for path in parts), Input(parts, one.folder))
+            joined = replace(one, paths=parts)
+            images.setdefault(tuple(path.absolute() for path in parts), joined)
         elif parts[0].exists():
             message = f"is channel {number} of '{case}'; the model knows 0 to {files - 1}"
             problems.append(Problem(f"{message}: move it elsewhere", file=str(one.path)))
@@ -163,13 +174,25 @@ def _case(path: Path) -> tuple[str, int | None]:
     return (part[1], int(part[2])) if part else (stem, None)
 
 
-def check_output(output: Path, suffix: str | None) -> None:
+def check_output(output: Path, suffix: str | None, *, fractions: bool = False) -> None:
     """Refuse a format or a folder that no prediction could be written in.
+
+    Args:
+        output: The folder.
+        suffix: The format; ``None`` for that of each input.
+        fractions: Whether images of real numbers are predicted, which PNG cannot hold.
 
     Raises:
         DataError: Before anything is computed.
     """
     from imtoolkit.io.writer import FORMATS
+
+    if fractions and suffix is not None and suffix.lower() == ".png":
+        message = (
+            "PNG holds whole numbers, and this model predicts images of real numbers, which would "
+            "be rounded: choose .ome.tif, .tif, .nii.gz or .npy"
+        )
+        raise DataError(message)
 
     if suffix is not None and suffix.lower() not in FORMATS:
         known = did_you_mean(suffix, FORMATS)
@@ -181,8 +204,12 @@ def check_output(output: Path, suffix: str | None) -> None:
         raise DataError(Problem(message, file=str(place)))
 
 
-def check_targets(inputs: Iterable[Input], output: Path, suffix: str | None) -> None:
+def check_targets(inputs: Sequence[Input], targets: Sequence[Sequence[Path]]) -> None:
     """Refuse outputs that would fall on an input or on each other, before anything is computed.
+
+    Args:
+        inputs: The images.
+        targets: The files that are written for each image.
 
     Raises:
         DataError: With all such.
@@ -190,16 +217,18 @@ def check_targets(inputs: Iterable[Input], output: Path, suffix: str | None) -> 
     sources = {path.resolve() for one in inputs for path in one.paths}
     taken: dict[Path, Path] = {}
     problems = []
-    for one in inputs:
-        target = one.target(output, suffix).resolve()
-        if target in sources:
-            message = "the prediction would overwrite this input. Choose another --output folder"
-            problems.append(Problem(message, file=str(one.path)))
-        elif target in taken:
-            message = f"its prediction {target.name} would fall on that of {taken[target]}"
-            remedy = "Predict them into different folders"
-            problems.append(Problem(f"{message}. {remedy}", file=str(one.path)))
-        taken[target] = one.path
+    for one, files in zip(inputs, targets, strict=True):
+        for target in (file.resolve() for file in files):
+            if target in sources:
+                message = (
+                    "the prediction would overwrite this input. Choose another --output folder"
+                )
+                problems.append(Problem(message, file=str(one.path)))
+            elif target in taken:
+                message = f"its prediction {target.name} would fall on that of {taken[target]}"
+                remedy = "Predict them into different folders"
+                problems.append(Problem(f"{message}. {remedy}", file=str(one.path)))
+            taken[target] = one.path
     if problems:
         raise DataError(problems)
 
@@ -270,9 +299,10 @@ def _in_table(table: Path, layout: FileLayout) -> Iterator[Input]:
         wanted = " nor ".join(listed(names) for names in dict.fromkeys(candidates))
         message = f"this table has no column {wanted}, but {', '.join(header)}"
         raise DataError(Problem(message, file=str(table)))
-    cells = read_csv(table, columns)
+    cells = read_csv(table, header)
+    rows = {name: texts_of(cells, name) for name in header}
     missing: list[Problem] = []
-    for line, row in enumerate(zip(*(texts_of(cells, name) for name in columns), strict=True), 2):
+    for line, row in enumerate(zip(*(rows[name] for name in columns), strict=True), 2):
         names = [name.strip() for cell in row for name in (cell or "").split(CHANNELS)]
         paths = tuple(table.parent / Path(name).expanduser() for name in names)
         absent = [
@@ -284,6 +314,7 @@ def _in_table(table: Path, layout: FileLayout) -> Iterator[Input]:
         if not absent:
             inside = Path(names[0]).parent
             safe = not inside.is_absolute() and ".." not in inside.parts
-            yield Input(paths, inside if safe else Path())
+            named = {name: values[line - 2] for name, values in rows.items()}
+            yield Input(paths, inside if safe else Path(), named)
     if missing:
         raise DataError(missing)

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from imtoolkit.core.errors import DataError
-from imtoolkit.trainer.inputs import FileLayout, Input, check_targets, find_inputs
+from imtoolkit.trainer.inputs import (
+    FileLayout,
+    Input,
+    check_output,
+    check_targets,
+    find_inputs,
+)
 
 
 @pytest.fixture
@@ -86,16 +92,20 @@ def test_a_table_without_the_column_says_which_it_has(folder):
 
 def test_an_output_on_an_input_or_on_another_output_is_refused(folder, tmp_path):
     found = find_inputs([folder])
-    check_targets(found, tmp_path / "out", None)
+    check_targets(found, targets(found, tmp_path / "out"))
     with pytest.raises(DataError) as caught:
-        check_targets(found, folder, None)
+        check_targets(found, targets(found, folder))
     assert len(caught.value.problems) == 3  # d.ome.zarr would become d.ome.tif
     twice = [Input((folder / "a.tif",)), Input((folder / "sub" / "a.tif",))]
     with pytest.raises(DataError, match="would fall on"):
-        check_targets(twice, tmp_path / "out", None)
+        check_targets(twice, targets(twice, tmp_path / "out"))
 
 
 TWO = FileLayout(files=2, columns=(("red", "green"),))
+
+
+def targets(found: list[Input], output: Path) -> list[list[Path]]:
+    return [[one.target(output, None)] for one in found]
 
 
 def numbered(folder: Path, *names: str) -> Path:
@@ -164,5 +174,23 @@ def test_no_file_of_an_image_is_overwritten(tmp_path):
     numbered(folder / "sub", "b.tif")
     given = [f"{folder / 'a.tif'}|{folder / 'b.tif'}", folder / "sub" / "b.tif"]
     with pytest.raises(DataError) as caught:
-        check_targets(find_inputs(given), folder, None)
+        check_targets(find_inputs(given), targets(find_inputs(given), folder))
     assert len(caught.value.problems) == 2
+
+
+def test_a_table_keeps_the_other_columns_of_its_rows_as_text(tmp_path):
+    folder = numbered(tmp_path, "a.tif", "b.tif")
+    (folder / "cases.csv").write_text("image,age,code\na.tif,63,007\nb.tif,,x\n")
+    first, second = find_inputs([folder / "cases.csv"])
+    assert first.row == {"image": "a.tif", "age": "63", "code": "007"}
+    assert second.row == {"image": "b.tif", "age": None, "code": "x"}
+    assert find_inputs([folder / "a.tif"])[0].row is None
+
+
+def test_real_numbers_are_not_rounded_into_a_png():
+    photo = Input((Path("in/a.png"),))
+    assert photo.target(Path("out"), None) == Path("out/a.png")
+    assert photo.target(Path("out"), None, fractions=True) == Path("out/a.ome.tif")
+    check_output(Path("out"), ".png")
+    with pytest.raises(DataError, match=r"would be rounded: choose \.ome\.tif"):
+        check_output(Path("out"), ".png", fractions=True)

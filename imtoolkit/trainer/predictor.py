@@ -1,0 +1,125 @@
+"""A trained model, loaded once, that predicts images and arrays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imtoolkit.config import load_run_config
+from imtoolkit.config import plugins as plugin_modules
+from imtoolkit.config.sections import Config
+from imtoolkit.config.settings import runs_root
+from imtoolkit.core.batch import TABULAR
+from imtoolkit.core.errors import DataError
+from imtoolkit.core.facts import DataFacts, TargetKind, TargetSpec
+from imtoolkit.data.checks import check_sample
+from imtoolkit.data.preprocess import Preprocessor, Undo
+from imtoolkit.data.tabular import encode_tabular
+from imtoolkit.io.picture import Picture
+from imtoolkit.nets.inputs import inputs_of
+from imtoolkit.runs import Run, find_run
+from imtoolkit.trainer import build, results
+from imtoolkit.trainer.image_predictor import ImagePredictor, Row
+from imtoolkit.trainer.machine import choose_machine
+from imtoolkit.trainer.results import Result
+from imtoolkit.trainer.state import load_state
+
+
+class Predictor(ImagePredictor):
+    """A trained model, loaded once.
+
+    Args:
+        run: The run, its path, a prefix of its id, or ``latest``.
+        checkpoint: ``best``, ``last`` or ``best-<metric>``; left out, as the config says.
+        accelerator: ``auto``, ``cpu``, ``gpu``, ...; left out, as the config says.
+        axes: Axes of the images, such as ``"ZYX"``; left out, as in the config of the run.
+        time: The only time point to predict; left out, as in the config of the run, or all.
+        scene: Scene of the files, by number or name; left out, as in the config of the run.
+
+    Attributes:
+        run: The run.
+        task: The model, in evaluation mode on its device.
+    """
+
+    def __init__(
+        self,
+        run: Run | str | Path,
+        *,
+        checkpoint: str | None = None,
+        accelerator: str | None = None,
+        axes: str | None = None,
+        time: int | None = None,
+        scene: int | str | None = None,
+    ) -> None:
+        self.run = find_run(run, runs_root())
+        asked = {"axes": axes, "time": time, "scene": scene}
+        self.config = _for_prediction(load_run_config(self.run.path), accelerator, asked)
+        plugin_modules.load(self.config)
+        machine = choose_machine(self.config)
+        self.task = build.build_model(self.config, self.run.facts)
+        self.checkpoint = load_state(
+            self.task, self.run, checkpoint or self.config.inference.checkpoint
+        )
+        self.device = torch.device(machine.accelerator)
+        self.autocast = machine.precision.startswith("bf16") and self.device.type == "cuda"
+        self.task.to(self.device).eval()
+        self.preprocessor = Preprocessor(self.config.data, tuple(self.config.plugins))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """See `ImagePredictor`."""
+        if not any(TABULAR in inputs_of(net) for net in self.task.nets.values()):
+            return ()
+        return tuple(column.column for column in self.config.data.tabular)
+
+    def results(self, picture: Picture, row: Row | None = None) -> list[Result]:
+        """See `ImagePredictor`."""
+        raw, undo = self.raw(picture, row)
+        kept = self.config.inference.probabilities
+        return results.results_of(self.task, raw, undo, probabilities=kept)
+
+    def raw(self, picture: Picture, row: Row | None = None) -> tuple[Any, Undo]:
+        """Return the outputs of the net for an image, and the way back to the grid of its file.
+
+        Args:
+            picture: The image.
+            row: Tabular values by column.
+
+        Raises:
+            DataError: If the image or the row does not fit the model.
+        """
+        problems, _ = check_sample(picture, None, None, TargetSpec(TargetKind.NONE), where="")
+        if problems:
+            raise DataError(problems)  # a net makes something of NaN as well, and it means nothing
+        image, undo = self.preprocessor.image(picture)  # (C, [Z,] Y, X)
+        facts = self.run.facts
+        if image.shape[0] != facts.in_channels or image.ndim - 1 != facts.spatial_dims:
+            raise DataError(_other_shape(image, facts))
+        more = {}
+        if self.columns:
+            more[TABULAR] = encode_tabular(dict(row or {}), self.config.data, facts)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            return self.task.predict_image(image, **more), undo
+
+
+def _other_shape(image: torch.Tensor, facts: DataFacts) -> str:
+    return (
+        f"got {image.shape[0]} channels in {image.ndim - 1}D after preprocessing; the "
+        f"model was trained on {facts.in_channels} channels in {facts.spatial_dims}D. "
+        "Choose channels and axes with the section data of a config, say the axes of a "
+        "time-lapse with a T (--axes TCYX), or convert the image"
+    )
+
+
+def _for_prediction(
+    config: Config, accelerator: str | None, asked: dict[str, int | str | None]
+) -> Config:
+    settings = replace(
+        config.trainer, devices=1, num_nodes=1, accelerator=accelerator or "auto", strategy="auto"
+    )
+    chosen: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
+    data = replace(config.data, **chosen)
+    return replace(config, trainer=settings, data=data)
