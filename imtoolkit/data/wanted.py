@@ -5,13 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from imtoolkit.core.batch import DRAW, MAIN_KEYS, TABULAR, TARGET
 from imtoolkit.core.errors import DataError, Problem, did_you_mean, listed
 from imtoolkit.core.facts import ColumnTarget, TargetKind, TargetSpec
-from imtoolkit.data.columns import UNKNOWN, column_targets, encode, problems_of, texts_in
+from imtoolkit.data.columns import (
+    UNKNOWN,
+    Encoded,
+    column_targets,
+    encode,
+    problems_of,
+    texts_in,
+    vector_text,
+)
 from imtoolkit.data.references import is_reference
 from imtoolkit.data.sources.base import shortened
 from imtoolkit.data.table import CORE, Manifest
@@ -135,6 +144,8 @@ def _column_problems(
     if (found := _refused_pixels(manifest, wanted)) is not None:
         return manifest, [found]
     encoded = encode(manifest, wanted)
+    if wanted.kind is TargetKind.NUMBER and len(wanted.columns) == 1:
+        manifest = _with_wide_gaps(manifest, wanted.columns[0], encoded)
     ids = manifest.column("id")
     problems = shortened(problems_of(encoded, wanted, ids))
     if encoded.missing.any() and not optional:
@@ -162,6 +173,17 @@ def _with_unknown(manifest: Manifest, name: str) -> Manifest:
             return manifest.with_column(name, texts)
     unknown = pa.array([UNKNOWN] * len(manifest), pa.string())
     return manifest.with_column(name, unknown)
+
+
+def _with_wide_gaps(manifest: Manifest, name: str, encoded: Encoded) -> Manifest:
+    """Write gaps among cells of several numbers as so many, for splits that hold nothing else."""
+    width = encoded.values.shape[1]
+    gaps = np.isnan(encoded.values).all(axis=1) & encoded.missing
+    if width == 1 or not gaps.any():
+        return manifest
+    texts = texts_in(manifest.table.column(name))
+    wide = pc.if_else(pa.array(gaps), vector_text(np.full(width, np.nan)), texts)
+    return manifest.with_column(name, wide)
 
 
 def _refused_pixels(manifest: Manifest, wanted: ColumnTarget) -> Problem | None:

@@ -278,6 +278,19 @@ def test_arrays_of_flags_and_of_numbers_are_targets_of_the_whole_image(tmp_path:
         assert numbers.facts.number_mean == {"target": (0.5, 0.5, 0.5)}
 
 
+def test_a_split_without_any_known_vector_has_as_many_numbers(tmp_path: Path) -> None:
+    cells = ["[1 2 3]", "?", "[4 5 6]", None]
+    source = {"image": np.zeros((4, 4, 4)), "split": ["train", "train", "train", "val"]}
+    source["columns"] = {"cells": cells}
+    spec = TargetSpec(TargetKind.NUMBER, columns=("cells",), optional=True)
+    config = section(tmp_path, sources={"x": SourceConfig(Component("arrays", source))})
+    data = ImageDataModule(config, spec)
+    held = next(iter(data.val_dataloader()))["target"]
+    assert held.shape == (1, 3)
+    assert torch.isnan(held).all()
+    assert data.facts.number_mean == {"target": (2.5, 3.5, 4.5)}
+
+
 def test_measured_targets_stratify_the_splits(tmp_path: Path) -> None:
     values = np.linspace(0, 1, 50) ** 3
     source = Component("arrays", {"image": np.zeros((50, 4, 4)), "target": values})
