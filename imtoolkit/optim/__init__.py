@@ -18,5 +18,9 @@ BUILTINS: dict[str, dict[str, str]] = {
         "warmup_cosine": "imtoolkit.optim.schedules:WarmupCosine",
         "poly": "imtoolkit.optim.schedules:Poly",
         "constant": "imtoolkit.optim.schedules:Constant",
+        "step": "imtoolkit.optim.schedules:StepLR",
+        "multi_step": "imtoolkit.optim.schedules:MultiStepLR",
+        "plateau": "imtoolkit.optim.schedules:ReduceLROnPlateau",
+        "sequence": "imtoolkit.optim.schedules:SequentialLR",
     },
 }

@@ -14,7 +14,26 @@ from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import (
+    LRScheduler,
+    MultiStepLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
+
+__all__ = [
+    "Constant",
+    "Cosine",
+    "MultiStepLR",
+    "OneCycle",
+    "Poly",
+    "ProgressSchedule",
+    "ReduceLROnPlateau",
+    "SequentialLR",
+    "StepLR",
+    "WarmupCosine",
+]
 
 _KEPT = ("last_epoch", "base_lrs", "_last_lr", "_step_count")
 

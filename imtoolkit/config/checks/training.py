@@ -12,6 +12,8 @@ from imtoolkit.core.errors import Problem, did_you_mean, listed
 from .logged import metric_names
 from .values import Values
 
+_PLATEAUS: Final = ("plateau", "ReduceLROnPlateau")
+
 
 def _schedulers(values: Values) -> Iterator[Problem]:
     for role, scheduler in (values.get("task.schedulers") or {}).items():
@@ -20,9 +22,9 @@ def _schedulers(values: Values) -> Iterator[Problem]:
         if interval not in (None, "step", "epoch"):
             place = values.place(f"{key}.interval")
             yield place.problem(f"expects 'step' or 'epoch', got '{interval}'")
-        plateau = str(scheduler.get("name")).rpartition(".")[2] == "ReduceLROnPlateau"
+        plateau = str(scheduler.get("name")).rpartition(".")[2] in _PLATEAUS
         if scheduler.get("monitor") and not plateau:
-            message = "only ReduceLROnPlateau watches a metric"
+            message = "only plateau (ReduceLROnPlateau) watches a metric"
             yield values.place(f"{key}.monitor").problem(message)
         if plateau and interval == "step":
             message = "ReduceLROnPlateau steps after a validation: 'interval' is 'epoch'"

@@ -67,4 +67,4 @@ class SchedulerConfig(Component):
     interval: Optional[str] = None
     """`step` or `epoch`: how often it steps. Left out, it is what the schedule is made for."""
     monitor: Optional[str] = None
-    """Metric that `ReduceLROnPlateau` watches, for example `val/dice`."""
+    """Metric that `plateau` (torch's `ReduceLROnPlateau`) watches, for example `val/dice`."""

@@ -109,6 +109,8 @@ def test_a_resumed_schedule_goes_on_exactly(kind: type[ProgressSchedule]) -> Non
         ("PolynomialLR", {}, {"total_iters": 60}, "step"),
         ("StepLR", {"step_size": 3}, {"step_size": 3}, "epoch"),
         ("ReduceLROnPlateau", {"patience": 2}, {"patience": 2}, "epoch"),
+        ("plateau", {"patience": 2}, {"patience": 2}, "epoch"),
+        ("step", {"step_size": 3}, {"step_size": 3}, "epoch"),
         ("WarmupCosineSchedule", {"warmup_steps": 5}, {"t_total": 60, "warmup_steps": 5}, "step"),
     ],
 )
@@ -159,6 +161,29 @@ def test_a_chain_of_schedules_shares_the_optimizer() -> None:
         "SequentialLR", {"schedulers": parts, "milestones": [3]}, _sgd(), Horizon(steps=10)
     )
     assert _rates(schedule, 5) == pytest.approx([0.1, 0.4, 0.7, 1.0, 0.5])
+
+
+def test_a_chain_by_name_scales_each_group_from_its_own_rate() -> None:
+    weights = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+    groups = [{"params": [weights[0]]}, {"params": [weights[1]], "lr": 0.1}]
+    parts = [
+        {"name": "LinearLR", "params": {"start_factor": 0.5, "total_iters": 1}},
+        {"name": "multi_step", "params": {"milestones": [1, 2], "gamma": 0.1}},
+    ]
+    schedule, interval = build_scheduler(
+        "sequence",
+        {"schedulers": parts, "milestones": [2]},
+        torch.optim.SGD(groups, lr=1.0),
+        Horizon(epochs=10),
+    )
+    rates = []
+    for _ in range(5):
+        rates.append(schedule.get_last_lr())
+        schedule.optimizer.step()
+        schedule.step()
+    assert interval == "epoch"
+    first = [0.5, 1.0, 1.0, 0.1, 0.01]
+    assert rates == [pytest.approx([rate, 0.1 * rate]) for rate in first]
 
 
 @pytest.mark.parametrize(
