@@ -8,6 +8,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
+from .forms import divisor
 from .images import check_choice
 from .labels import prepared
 
@@ -64,7 +65,7 @@ class ConnectivityLoss(nn.Module):
             cost = -torch.where(here * there > 0, p + r, torch.logaddexp(q, p + s))
             both = torch.minimum(w, v).expand_as(cost)
             total, norm = total + (cost * both).sum(), norm + both.sum()
-        return total / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+        return total / divisor(norm)
 
     def _classes(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the logarithms of p and of 1 - p, and the truth, of the classes that count."""

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every reader of torch code knows
 from torch import Tensor, nn
 
+from .forms import divisor
 from .labels import class_weight_tensor, prepared
 
 
@@ -76,7 +77,7 @@ class FocalLoss(nn.Module):
         counts = torch.ones_like(cost) if self.class_weights is None else self.class_weights[labels]
         if weight is not None:
             cost, counts = cost * weight[:, 0], counts * weight[:, 0]
-        return cost.sum() / counts.sum().clamp_min(torch.finfo(cost.dtype).tiny)
+        return cost.sum() / divisor(counts.sum())
 
 
 class CrossEntropyLoss(FocalLoss):

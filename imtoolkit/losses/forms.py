@@ -95,7 +95,15 @@ def nothing_of(prediction: Tensor) -> Tensor:
 
 def mean_over(each: Tensor, counts: Tensor) -> Tensor:
     """Return the mean of entries, weighted by ``counts`` of the same shape; 0 where none counts."""
-    return (each * counts).sum() / counts.sum().clamp_min(torch.finfo(each.dtype).tiny)
+    return (each * counts).sum() / divisor(counts.sum())
+
+
+def divisor(total: Tensor) -> Tensor:
+    """Return sums of weights to divide by, 1 for those that are 0.
+
+    A tiny number instead would send a gradient to infinity, and infinity times 0 is NaN.
+    """
+    return torch.where(total > 0, total, torch.ones_like(total))
 
 
 def _probable(prediction: Tensor, activated: bool) -> Tensor:

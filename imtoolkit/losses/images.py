@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from .forms import mean_over
+from .forms import divisor, mean_over
 
 
 class ImageLoss(nn.Module, ABC):
@@ -124,7 +124,7 @@ def mean_of_images(each: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]
         return each.flatten(1).mean(1), each.new_ones(len(each))
     counts = weight.expand_as(each).flatten(1)
     sums = counts.sum(1)
-    means = (each.flatten(1) * counts).sum(1) / sums.clamp_min(torch.finfo(each.dtype).tiny)
+    means = (each.flatten(1) * counts).sum(1) / divisor(sums)
     return means, (sums > 0).to(each.dtype)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .forms import nothing_of
+from .forms import divisor, nothing_of
 from .labels import prepared
 
 
@@ -94,7 +94,7 @@ def _extension(errors: Tensor, truth: Tensor, counts: Tensor) -> Tensor:
     total = inside.sum(1, keepdim=True)
     intersection = total - inside.cumsum(1)
     union = total + outside.cumsum(1)
-    loss = 1 - intersection / union.clamp_min(torch.finfo(union.dtype).tiny)
+    loss = 1 - intersection / divisor(union)
     loss = torch.where(union > 0, loss, 0.0)
     steps = torch.diff(loss, dim=1, prepend=torch.zeros_like(loss[:, :1]))
     return (errors * torch.where(counts > 0, steps, 0.0)).sum(1)

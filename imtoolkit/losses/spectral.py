@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every reader of torch code knows
 from torch import Tensor, nn
 
+from .forms import divisor
 from .images import ImageLoss, as_complex, check_choice, prepared_pair, without_ignored
 
 _ROOT3: Final = math.sqrt(3)
@@ -165,5 +166,4 @@ def _weighted(
     if weight is None:
         return prediction - target, prediction.new_ones(())
     prediction, target, weight = without_ignored(prediction, target, weight)
-    share = weight.mean().clamp_min(torch.finfo(weight.dtype).tiny)
-    return (prediction - target) * weight ** (1 / power), share
+    return (prediction - target) * weight ** (1 / power), divisor(weight.mean())

@@ -70,7 +70,10 @@ class TopologicalInteractionLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """See the class."""
         logits, labels, weight = prepared(logits, target, weight)
-        critical = self.critical(logits.argmax(1, keepdim=True), logits.shape[1])
+        found = logits.argmax(1, keepdim=True)
+        if weight is not None:
+            found = torch.where(weight > 0, found, -1)
+        critical = self.critical(found, logits.shape[1])
         cost = F.cross_entropy(logits, labels[:, 0], reduction="none")[:, None]
         return mean_of(cost * critical, weight)
 
@@ -78,7 +81,7 @@ class TopologicalInteractionLoss(nn.Module):
         """Return where classes touch that must not, as 0 and 1.
 
         Args:
-            labels: ``(B, 1, [Z,] Y, X)`` of integers.
+            labels: ``(B, 1, [Z,] Y, X)`` of integers; what is negative touches nothing.
             classes: Number of classes.
 
         Raises:
@@ -92,8 +95,11 @@ class TopologicalInteractionLoss(nn.Module):
         for first, second in self.exclusions:
             found |= self._contact(labels == first, labels == second)
         for inner, outer in self.inclusions:
-            found |= self._contact(labels == inner, (labels != inner) & (labels != outer))
+            found |= self._contact(labels == inner, self._others(labels, inner, outer))
         return found.float()
+
+    def _others(self, labels: Tensor, inner: int, outer: int) -> Tensor:
+        return (labels >= 0) & (labels != inner) & (labels != outer)
 
     def _contact(self, first: Tensor, second: Tensor) -> Tensor:
         return (self._dilated(first) & second) | (self._dilated(second) & first)
