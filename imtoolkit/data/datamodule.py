@@ -17,11 +17,13 @@ import torch
 
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import CacheKind, DataConfig
-from imtoolkit.core.batch import TARGET, Batch
+from imtoolkit.core.batch import DRAW, TARGET, Batch
 from imtoolkit.core.errors import DataError, listed
 from imtoolkit.core.facts import DataFacts, TargetSpec
 from imtoolkit.core.schedules import NumberSchedule
 from imtoolkit.core.seeding import mix
+from imtoolkit.data.batched.module import BatchedAugment
+from imtoolkit.data.batched.place import on_device
 from imtoolkit.data.cache.dataset import CachedDataset
 from imtoolkit.data.cache.fill import fill, usable_cores
 from imtoolkit.data.cache.opening import open_images
@@ -104,6 +106,7 @@ class ImageDataModule(pl.LightningDataModule):
         self._images: dict[str, CachedDataset] = {}
         self._facts: DataFacts | None = None
         self._lease: Lease | None = None
+        self._batched: BatchedAugment | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_lease": None}  # a lease belongs to its process
@@ -126,6 +129,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.preprocessor.steps()  # wrong components are found before any image is read
         build_augment(components_at(self.config.augment, self.schedules, 0))
         build_degrade(components_at(self.config.degrade, self.schedules, 0, "data.degrade"))
+        on_device(self.config, gpu=False, workers=0)  # refuses what has no batched form
         spec = read_spec(self.config, self.target)
         manifest = build_manifest(self.config, self.seed, spec, drawn=self.splits_file)
         self._check_table(manifest)
@@ -199,8 +203,17 @@ class ImageDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ImageLoader:
         """Return batches of random patches, see `TrainSampler` and `PatchDataset`."""
-        patches = self._patches(self.images("train"))  # prepares, which the sampler relies on
+        images = self.images("train")  # prepares, which the sampler relies on
+        self._batched = self._batched_augment()
+        patches = self._patches(images)
         return self._loader(patches, batch_sampler=self._train_sampler(*world(self)))
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Change a training batch at random, where that is done on the device."""
+        if self._batched is None or DRAW not in batch:
+            return batch
+        changed: Batch = self._batched(batch, epoch=getattr(self.trainer, "current_epoch", 0))
+        return changed
 
     def val_dataloader(self) -> ImageLoader | list[Any]:
         """Return the whole validation images; those of the few batches that a trainer overfits."""
@@ -263,7 +276,8 @@ class ImageDataModule(pl.LightningDataModule):
         sampler, each = self._train_sampler(0, 1), self.config.patch.per_image
         first = (visit for visit in sampler.visits(0) if visit.patch % each == 0)
         more = (visit for visit in sampler.visits(0) if visit.patch % each)  # where images are few
-        return [collate([patches[visit]]) for visit in islice(chain(first, more), count)]
+        batches = [collate([patches[visit]]) for visit in islice(chain(first, more), count)]
+        return [self.on_after_batch_transfer(batch, 0) for batch in batches]
 
     # --- how --------------------------------------------------------------------------------------
 
@@ -272,17 +286,30 @@ class ImageDataModule(pl.LightningDataModule):
             self._lease.release()
             self._lease = None
 
+    def _batched_augment(self) -> BatchedAugment | None:
+        """Return what changes batches; ``None`` where patches are changed one by one.
+
+        So it is without a trainer: nothing then calls the hook for a batch after its transfer.
+        """
+        if self.trainer is None:
+            return None
+        gpu = self.trainer.strategy.root_device.type != "cpu"
+        if not on_device(self.config, gpu=gpu, workers=self._workers()):
+            return None
+        return BatchedAugment(self.config.augment, self.config.degrade, schedules=self.schedules)
+
     def _patches(self, images: CachedDataset) -> PatchDataset:
+        alone = self._batched is None
         return PatchDataset(
             images,
             self._labelling(images),
             self.config.patch,
-            self.config.augment,
-            degrade=self.degrade,
+            self.config.augment if alone else (),
+            degrade=self.degrade if alone else None,
             blank=self._blank_channels(),
             seed=self.seed,
             plugins=self.plugins,
-            schedules=self.schedules,
+            schedules=self.schedules if alone else None,
         )
 
     def _blank_channels(self) -> int:
@@ -344,7 +371,7 @@ class ImageDataModule(pl.LightningDataModule):
         views = all(
             isinstance(step, RandomSampleTransform) and step.views
             for step in [
-                *build_augment(self.config.augment),
+                *(build_augment(self.config.augment) if self._batched is None else ()),
                 *build_degrade(self.config.degrade),
             ]
         )

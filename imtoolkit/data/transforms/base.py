@@ -17,8 +17,8 @@ Array = Any
 """A numpy array or a torch tensor, ``(C, [Z,] Y, X)``."""
 
 
-def grids(data: Mapping[Hashable, Any]) -> list[str]:
-    """Return the keys that lie on the image's pixel grid: image, and target and cost map if any."""
+def grids(data: Mapping[Any, Any]) -> list[str]:
+    """Return the keys of a sample, or of a batch, that lie on the image's pixel grid."""
     dims = data[IMAGE].ndim
     return [
         key
