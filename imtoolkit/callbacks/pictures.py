@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+from torch import Tensor
 
 from imtoolkit.callbacks.checkpoints import keeps_nothing
-from imtoolkit.callbacks.evaluated import evaluated
+from imtoolkit.callbacks.evaluated import Evaluated, EvaluatedHead, evaluated
+from imtoolkit.core.batch import Stage
 from imtoolkit.core.files import replacing
 
 log = logging.getLogger(__name__)
@@ -26,7 +30,7 @@ class Pictures(pl.Callback):
         folder: Where ``epoch-0001.png`` goes.
         every_epochs: Draw after so many epochs, and after the last; 0 draws none.
         count: Images in a picture.
-        classes: Names of the classes, background first.
+        classes: Names of the classes of pixels, background first.
     """
 
     def __init__(
@@ -54,7 +58,8 @@ class Pictures(pl.Callback):
         """Keep the images of this batch that still fit into the picture."""
         if not trainer.is_global_zero or not self._is_due(trainer):
             return
-        self._rows += _rows(outputs, batch, self.count - len(self._rows))
+        most = self.count - len(self._rows)
+        self._rows += _rows(outputs, batch, pl_module, Stage.VAL, most)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw and save the picture."""
@@ -77,7 +82,7 @@ class TestPictures(pl.Callback):
     Args:
         folder: Where the picture goes.
         count: Images in the picture; 0 draws none.
-        classes: Names of the classes, background first.
+        classes: Names of the classes of pixels, background first.
     """
 
     __test__ = False  # pytest takes the name for a test
@@ -99,7 +104,8 @@ class TestPictures(pl.Callback):
     ) -> None:
         """Keep the images of this batch that still fit into the picture."""
         if trainer.is_global_zero:
-            self._rows += _rows(outputs, batch, self.count - len(self._rows))
+            most = self.count - len(self._rows)
+            self._rows += _rows(outputs, batch, pl_module, Stage.TEST, most)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw and save the picture."""
@@ -119,17 +125,84 @@ def _draw(rows: list[dict[str, Any]], classes: tuple[str, ...], path: Path) -> N
         log.warning("the picture %s was not written: %s", path, error)
 
 
-def _rows(outputs: Any, batch: dict[str, Any], most: int) -> list[dict[str, Any]]:
-    """Return image ``(C, [Z,] Y, X)``, target and prediction ``([Z,] Y, X)`` of some as arrays."""
-    rows = []
-    for one in itertools.islice(evaluated(batch, outputs), most):
-        dims = one.image.ndim - 1
-        row: dict[str, Any] = {"image": one.image.float().cpu().numpy(), "id": one.id}
-        row["prediction"] = _flat(one.prediction.cpu().numpy(), dims)
-        if one.target is not None:
-            row["target"] = _flat(one.target.cpu().numpy(), dims)
-        rows.append(row)
-    return rows
+def _rows(
+    outputs: Any, batch: dict[str, Any], task: Any, stage: Stage, most: int
+) -> list[dict[str, Any]]:
+    """Return what is drawn of some images, see `imtoolkit.figures.panels.sample_figure`."""
+    return [row_of(one) for one in itertools.islice(evaluated(batch, outputs, task, stage), most)]
+
+
+def row_of(one: Evaluated) -> dict[str, Any]:
+    """Return what is drawn of an image: arrays of its pixels, and words for the whole image."""
+    dims = one.image.ndim - 1
+    row: dict[str, Any] = {"image": _pixels(one.image.float(), one), "id": one.id}
+    heads: dict[str, dict[str, Any]] = {}
+    scores, notes = {}, []
+    for head in one.heads:
+        if not head.dense:
+            notes += notes_of(head, one.row)
+            continue
+        shown: dict[str, Any] = {"prediction": _flat(_pixels(head.prediction, one, head), dims)}
+        if head.target is not None:
+            shown["target"] = _flat(_pixels(head.target, one, head), dims)
+        heads[head.name] = {**shown, "classes": head.classes}
+        value = one.row.get(head.start + head.metric)
+        if isinstance(value, float) and math.isfinite(value):
+            scores[head.start + head.metric] = value
+    if set(heads) == {""}:
+        row |= {name: value for name, value in heads[""].items() if name != "classes"}
+    elif heads:
+        row["heads"] = heads
+    return {**row, "scores": scores, "notes": notes}
+
+
+def notes_of(head: EvaluatedHead, row: Mapping[str, Any]) -> list[tuple[str, bool | None]]:
+    """Return in words what a head says of the whole image, and whether it is right.
+
+    Example:
+        >>> import torch
+        >>> head = EvaluatedHead("", False, torch.tensor(1))
+        >>> notes_of(head, {"target": "a", "predicted": "b", "probability/b": 0.75})
+        [('target: a, prediction: b (0.75)', False)]
+    """
+    own = {name.removeprefix(head.start): value for name, value in row.items()
+           if name.startswith(head.start)}  # fmt: skip
+    start = f"{head.name}: " if head.name else ""
+    if isinstance(own.get("predicted"), str):
+        said, known = own["predicted"], own.get("target")
+        text = f"prediction: {said} ({own.get(f'probability/{said}', math.nan):.2f})"
+        if known is None:
+            return [(f"{start}{text}", None)]
+        return [(f"{start}target: {known}, {text}", known == said)]
+    labels = [name.partition("/")[2] for name in own if name.startswith("probability/")]
+    if labels:
+        said = [name for name in labels if own.get(f"predicted/{name}")]
+        true = [name for name in labels if own.get(f"target/{name}") == 1]
+        text = f"prediction: {', '.join(said) or 'none'}"
+        known = all(own.get(f"target/{name}") in (0, 1) for name in labels)
+        if not known:
+            return [(f"{start}{text}", None)]
+        return [(f"{start}target: {', '.join(true) or 'none'}, {text}", said == true)]
+    parts = [name for name in own if name.split("/")[0] == "predicted"]
+    notes: list[tuple[str, bool | None]] = []
+    for name in parts:
+        column = name.removeprefix("predicted").removeprefix("/")
+        true = own.get(name.replace("predicted", "target", 1), math.nan)
+        given = "" if math.isnan(true) else f"target: {true:.4g}, "
+        label = f"{column}: " if column else ""
+        notes.append((f"{start}{label}{given}prediction: {own[name]:.4g}", None))
+    return notes
+
+
+def _pixels(
+    values: Tensor, one: Evaluated, head: EvaluatedHead | None = None
+) -> np.ndarray[Any, Any]:
+    """Return an array; of pairs of real and imaginary part the magnitude."""
+    array: np.ndarray[Any, Any] = values.cpu().numpy()
+    of = [head] if head is not None else one.heads
+    if any(item.is_complex for item in of) and len(array) % 2 == 0:
+        array = np.hypot(array[0::2], array[1::2])
+    return array
 
 
 def _flat(array: np.ndarray[Any, Any], dims: int) -> np.ndarray[Any, Any]:

@@ -6,19 +6,28 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+import pandas as pd
 import pytorch_lightning as pl
 
 from imtoolkit import io
 from imtoolkit.callbacks.evaluated import evaluated
+from imtoolkit.core.batch import DATASET, ID, Stage
+from imtoolkit.core.files import write_text
+
+TABLE: Final = "predictions.csv"
+PLACES: Final = (ID, DATASET)
+"""Columns that say which image a row is of."""
 
 _NOT_IN_NAMES: Final = r'[<>:"|?*\\%\x00-\x1f]'
 """What Windows has in no file name, and the sign that stands for it."""
 
 
 class SavePredictions(pl.Callback):
-    """Write the prediction of each evaluated image as ``<id>.ome.tif``, on the preprocessed grid.
+    """Keep the predictions of evaluated images, on the preprocessed grid.
 
-    Each process writes those of its own images.
+    Pixels are written as ``<id>.ome.tif``, or ``<id>_<head>.ome.tif`` where a net has several
+    heads; each process writes those of its own images. Classes and numbers of whole images, with
+    their targets, become the table ``predictions.csv``.
 
     Args:
         folder: Where they go.
@@ -36,12 +45,28 @@ class SavePredictions(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write what was predicted of the images of a batch."""
-        for one in evaluated(batch, outputs):
+        """Write the pixels that were predicted for the images of a batch."""
+        for one in evaluated(batch, outputs, pl_module, Stage.TEST):
             axes = "ZYX"[-(one.image.ndim - 1) :]
-            axes = axes if one.prediction.ndim == len(axes) else f"C{axes}"
-            file = self.folder / f"{place_of(one.id)}.ome.tif"
-            io.write(file, one.prediction.cpu().numpy(), spacing=one.spacing, axes=axes)
+            for head in one.heads:
+                if not head.dense:
+                    continue
+                own = axes if head.prediction.ndim == len(axes) else f"C{axes}"
+                end = f"_{head.name}" if head.name else ""
+                file = self.folder / f"{place_of(one.id)}{end}.ome.tif"
+                io.write(file, head.prediction.cpu().numpy(), spacing=one.spacing, axes=own)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the table of what was said of whole images."""
+        goals = getattr(pl_module, "goals", {}).values()
+        if not trainer.is_global_zero or all(goal.dense for goal in goals):
+            return
+        suite = pl_module.metrics(Stage.TEST)  # type: ignore[operator]  # of a task
+        rows = [
+            {name: value for name, value in row.items() if name in PLACES or suite.is_record(name)}
+            for row in pl_module.rows[Stage.TEST]  # type: ignore[index]  # of a task
+        ]
+        write_text(self.folder / TABLE, pd.DataFrame(rows).to_csv(index=False))
 
 
 def place_of(name: str) -> PurePosixPath:
