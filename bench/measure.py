@@ -106,8 +106,17 @@ def limit(minutes: float) -> str:
     return f"00:{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
-def trained(config: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Train a config and return its scores on the test images, its steps and its run folder."""
+def trained(
+    config: Path, overrides: Mapping[str, Any], *, split: str = "test", by: str | None = None
+) -> dict[str, Any]:
+    """Train a config and return its scores on a split, its steps and its run folder.
+
+    Args:
+        config: The config.
+        overrides: Dotted keys and their values.
+        split: Which images are measured.
+        by: Column of the scores whose values are averaged apart as well, such as ``dataset``.
+    """
     from imtoolkit.core.threads import wait_politely
 
     wait_politely()  # as the command line does; a loop that is started later inherits it
@@ -115,11 +124,14 @@ def trained(config: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
     with stdout_for_results():
         run = imt.train(imt.load_config(config, overrides))
-        scores = imt.evaluate(run, split="test")
-    means = scores.per_image.mean(numeric_only=True)
+        scores = imt.evaluate(run, split=split)
+    rows, metrics = scores.per_image, scores.summary["metrics"]
+    groups = rows.groupby(by).mean(numeric_only=True) if by else None
     return {
-        "scores": {name: float(value) for name, value in means.items()},
-        "images": len(scores.per_image),
+        "scores": {name: value["mean"] for name, value in metrics.items()},
+        "intervals": {name: [value["low"], value["high"]] for name, value in metrics.items()},
+        **({"groups": groups.to_dict("index")} if groups is not None else {}),
+        "images": len(rows),
         "steps": int(run.metrics["step"].max()) + 1,
         "run": str(run.path),
     }
