@@ -8,13 +8,16 @@ a union by the type of the value. Built-in types are left as they are: the regis
 from __future__ import annotations
 
 import copy
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from functools import partial
 from typing import Any, Final, Union, get_args, get_origin
 
 import pyrallis
 
+from imtoolkit.core.errors import ConfigError, Problem, listed
+
 from . import sections
+from .categories import config_class, field_types
 from .fit import pick
 from .sections import CATEGORIES, Config, TaskConfig
 
@@ -33,15 +36,22 @@ def decode(raw: dict[str, Any]) -> Config:
 def _decode_section(cls: type[Any], raw: dict[str, Any]) -> Any:
     return cls(
         **{
-            field.name: _decode_value(field.type, raw[field.name])
-            for field in fields(cls)
-            if field.name in raw
+            name: _decode_value(annotation, raw[name])
+            for name, annotation in field_types(cls).items()
+            if name in raw
         }
     )
 
 
 def _decode_task(raw: dict[str, Any]) -> TaskConfig:
-    task: TaskConfig = _decode_section(CATEGORIES[raw["category"]], raw)
+    found = config_class(raw["category"])
+    if found is None:
+        message = (
+            f"unknown category '{raw['category']}': built in are {listed(list(CATEGORIES))}, and "
+            "that of a plugin is known once the plugin is loaded"
+        )
+        raise ConfigError(Problem(message, where="task.category"))
+    task: TaskConfig = _decode_section(found, raw)
     return task
 
 
@@ -57,6 +67,8 @@ def _decode_value(annotation: Any, raw: Any) -> Any:
     if annotation is Any:
         # arrays, which Python code may put into params, are shared; containers are not
         return copy.deepcopy(raw) if isinstance(raw, (dict, list)) and _is_plain(raw) else raw
+    if is_dataclass(annotation) and annotation not in SECTION_TYPES and isinstance(raw, dict):
+        return _decode_section(annotation, raw)  # type: ignore[arg-type]  # of a plugin
     return pyrallis.decode(annotation, raw)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from imtoolkit.core.errors import ConfigError, Problem
 
 from . import plugins as plugin_room
+from .categories import config_class
 from .checks import check_values
 from .decode import decode
 from .fit import fits
@@ -21,7 +22,7 @@ from .nodes import Node, from_plain, read
 from .parts import check_components
 from .paths import make_absolute
 from .presets import find_config
-from .sections import CONFIG_VERSION, Config
+from .sections import CATEGORIES, CONFIG_VERSION, Config
 from .shorthand import expand
 from .validate import check_shape
 
@@ -115,11 +116,15 @@ def examine(
         call: The function that a message about trust names.
     """
     draft = read_layers(source, overrides)
-    shape = check_shape(draft.root)
-    draft.problems += shape
     trusted_problems = _check_plugins(draft, trust=trust, call=call)
+    own = _has_own_category(draft.root)
+    if own and not trusted_problems:
+        trusted_problems += _load_category(draft)
+    unread = own and bool(trusted_problems)
+    shape = check_shape(draft.root, open_task=unread)
+    draft.problems += shape
     draft.problems += check_components(draft.root)
-    if not shape:
+    if not shape and not unread:
         draft.problems += check_values(draft.root)
     draft.problems += trusted_problems
     draft.problems = sorted(dict.fromkeys(draft.problems), key=_reading_order)
@@ -235,6 +240,33 @@ def _check_plugins(draft: Draft, *, trust: bool, call: str) -> list[Problem]:
         )
         problems.append(places[plugin].problem(message))
     return problems
+
+
+def _has_own_category(root: Node) -> bool:
+    """Tell whether the category may be that of a plugin: it is none of ours, and there are some."""
+    task, named = root.value.get("task"), root.value.get("plugins")
+    category = task.value.get("category") if task is not None and _is_dict(task) else None
+    if category is None or not isinstance(category.value, str) or category.value in CATEGORIES:
+        return False
+    return named is not None and fits(list[str], named.plain()) and bool(named.value)
+
+
+def _load_category(draft: Draft) -> list[Problem]:
+    """Import the plugins, which are trusted, so that the fields of their tasks are known."""
+    place = draft.root.value["task"].value["category"].place
+    try:
+        plugin_room.load(draft.root.value["plugins"].plain())
+        config_class(draft.root.value["task"].value["category"].value)
+    except ConfigError as error:
+        return [
+            place.problem(item.message) if item.where == "task.category" else item
+            for item in error.problems
+        ]
+    return []
+
+
+def _is_dict(node: Node) -> bool:
+    return isinstance(node.value, dict)
 
 
 def _reading_order(problem: Problem) -> tuple[str, int]:

@@ -5,13 +5,14 @@ All problems are collected, each with the place where the value was written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import EnumMeta
 from typing import Any, Final, Union, get_args, get_origin
 
 from imtoolkit.core.errors import Problem, did_you_mean, listed, nearest
 
+from .categories import config_class, field_types, known_categories
 from .fit import fits, got, in_words
 from .nodes import Node
 from .sections import CATEGORIES, Component, Config, TaskConfig
@@ -30,16 +31,22 @@ NOT_FOR_CONFIG: Final = {
 """Arguments of `pytorch_lightning.Trainer` that a config cannot give, and what to do instead."""
 
 
-def check_shape(root: Node) -> list[Problem]:
-    """Return what is wrong with the keys and types of a config in long form."""
+def check_shape(root: Node, *, open_task: bool = False) -> list[Problem]:
+    """Return what is wrong with the keys and types of a config in long form.
+
+    Args:
+        root: The config.
+        open_task: Leave the section ``task`` alone: its category may be that of a plugin which is
+            not trusted yet, and so not read.
+    """
     problems: list[Problem] = []
-    _check_section(root, Config, problems)
+    _check_section(root, Config, problems, skipped=("task",) if open_task else ())
     return problems
 
 
 def fields_of(cls: type[Any]) -> dict[str, Any]:
     """Return field name -> annotation of a dataclass."""
-    return {item.name: item.type for item in fields(cls)}
+    return field_types(cls)
 
 
 def task_type(node: Node | None) -> type[TaskConfig] | None:
@@ -47,11 +54,12 @@ def task_type(node: Node | None) -> type[TaskConfig] | None:
     if node is None or not isinstance(node.value, dict):
         return None
     category = node.value.get("category")
-    name = category.value if category is not None else None
-    return CATEGORIES.get(name) if isinstance(name, str) else None
+    return config_class(category.value) if category is not None else None
 
 
-def _check_section(node: Node, cls: type[Any], problems: list[Problem]) -> None:
+def _check_section(
+    node: Node, cls: type[Any], problems: list[Problem], skipped: Sequence[str] = ()
+) -> None:
     if not isinstance(node.value, dict):
         _wrong_type(node, cls, problems)
         return
@@ -63,6 +71,8 @@ def _check_section(node: Node, cls: type[Any], problems: list[Problem]) -> None:
         cls = chosen
     known = fields_of(cls)
     for key, item in node.value.items():
+        if key in skipped:
+            continue
         if key in known:
             _check_value(item, known[key], problems)
         else:
@@ -136,13 +146,14 @@ def _is_number(text: str, annotation: Any) -> bool:
 
 
 def _unknown_category(node: Node) -> Problem:
-    names = listed(list(CATEGORIES))
+    categories = known_categories()
+    names = listed(categories)
     if "category" not in node.value:
         return node.place.problem(f"the key 'category' is missing; it says what is learnt: {names}")
     category: Node = node.value["category"]
     if not isinstance(category.value, str):
         return category.place.problem(f"expects a text, got {got(category.plain())}")
-    hint = did_you_mean(category.value, CATEGORIES)
+    hint = did_you_mean(category.value, categories)
     return category.place.problem(f"unknown category '{category.value}'.{hint} Known: {names}")
 
 
