@@ -6,7 +6,6 @@ parameters as the user wrote them, the place where it stands, and what builds it
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -14,13 +13,15 @@ from typing import Any, Final
 from torch import nn
 
 from imtoolkit.core import registry
-from imtoolkit.core.errors import ComponentError, ConfigError, Problem, did_you_mean, listed
+from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.core.facts import DataFacts
 
 from . import refusals
+from .components import check_names, check_parameters, component_of, name_of, resolved
 from .features import as_backbone, lists_channels
 from .filling import Outputs, fill_net, signature_of
 from .flow import Flow, flow_after, output_shape
+from .lower_outputs import no_lower_outputs, with_lower_outputs
 
 _SETTINGS: Final = {"ViT": {"classification": True, "post_activation": None}}
 """What a net of MONAI needs to give logits, where it is not asked to give features."""
@@ -84,7 +85,7 @@ class Assembler:
         if isinstance(given, nn.Module):
             return given if last else as_backbone(given)
         name, params = component_of(given, slot.where)
-        factory = _resolved(name, slot.where)
+        factory = resolved(name, slot.where)
         net = self._built(name, factory, params, slot, last=last)
         return net if last else as_backbone(net)
 
@@ -95,7 +96,7 @@ class Assembler:
             slot.facts,
             slot.shape,
             role=slot.where.rpartition(".")[2],
-            name=_name_of(given),
+            name=name_of(given),
             where=slot.where,
         )
 
@@ -111,7 +112,7 @@ class Assembler:
             head = given
         else:
             name, params = component_of(given, slot.where)
-            factory = _resolved(name, slot.where)
+            factory = resolved(name, slot.where)
             index = -1 if getattr(factory, "pools", False) else flow.main
             inner = slot.fed(flow.shapes[index], giver)
             listing = getattr(factory, "takes_maps", None)
@@ -120,7 +121,7 @@ class Assembler:
             if listing and len(flow.shapes[0]) == 1:
                 raise ConfigError(Problem(_needs_maps(name, flow), where=slot.where))
             head = self._built(name, factory, params, inner, last=True, map_channels=channels)
-        self._check_fit(head, _name_of(given), flow, slot)
+        self._check_fit(head, name_of(given), flow, slot)
         return head
 
     def heads(self, given: Any, flow: Flow, slot: Slot, key: str = "heads") -> dict[str, nn.Module]:
@@ -140,7 +141,7 @@ class Assembler:
             raise ConfigError(Problem(message, where=f"{slot.where}.params.{key}"))
         wanted = slot.out_channels
         if isinstance(wanted, Mapping):
-            _check_names(list(given), list(wanted), f"{slot.where}.params.{key}")
+            check_names(list(given), list(wanted), f"{slot.where}.params.{key}")
         widths = wanted if isinstance(wanted, Mapping) else dict.fromkeys(given, wanted)
         return {
             name: self.head(component, flow, slot.below(f"{key}.{name}", widths[name]))
@@ -160,7 +161,7 @@ class Assembler:
         if post is not None:
             return self.head(post, flow, slot.below("post", slot.out_channels)), {}
         if isinstance(slot.out_channels, Mapping) and slot.out_channels:
-            _check_names([], list(slot.out_channels), f"{slot.where}.params")
+            check_names([], list(slot.out_channels), f"{slot.where}.params")
         return None, {}
 
     def _built(
@@ -175,9 +176,9 @@ class Assembler:
     ) -> nn.Module:
         assemble = getattr(factory, "assemble", None)
         if assemble is not None:
-            _check_parameters(name, factory, params, slot.where)
+            check_parameters(name, factory, params, slot.where)
             if self._deep:
-                raise ConfigError(_no_lower_outputs(name))
+                raise ConfigError(no_lower_outputs(name))
             net: nn.Module = assemble(params, slot, self)
             return net
         inner = {key: self._nested(key, value, factory, slot) for key, value in params.items()}
@@ -194,7 +195,7 @@ class Assembler:
         if last and slot.out_channels is not None:
             filled = {**_SETTINGS.get(name, {}), **filled}
         if self._deep and last:
-            filled = _with_lower_outputs(name, factory, filled)
+            filled = with_lower_outputs(name, factory, filled)
         return refusals.made(name, filled, slot.facts, slot.where, keeps_size=last)
 
     def _nested(self, key: str, value: Any, factory: Callable[..., Any], slot: Slot) -> Any:
@@ -220,104 +221,8 @@ class Assembler:
             raise ConfigError(Problem(message, where=slot.where))
 
 
-def component_of(given: Any, where: str) -> tuple[str, dict[str, Any]]:
-    """Return name and parameters of a component as it may stand in a config.
-
-    Raises:
-        ConfigError: If it is none.
-    """
-    if isinstance(given, str):
-        return given, {}
-    if isinstance(given, Mapping) and isinstance(given.get("name"), str):
-        params = given.get("params") or {}
-        if set(given) <= {"name", "params"} and isinstance(params, Mapping):
-            return given["name"], dict(params)
-    message = f"expects a net, {{name: ..., params: {{...}}}}, or a module; got {given!r:.80}"
-    raise ConfigError(Problem(message, where=where))
-
-
-def _name_of(given: Any) -> str:
-    return type(given).__name__ if isinstance(given, nn.Module) else component_of(given, "")[0]
-
-
-def _resolved(name: str, where: str) -> Callable[..., Any]:
-    try:
-        return registry.resolve("net", name)
-    except ComponentError as error:
-        raise ComponentError(Problem(str(error), where=where)) from error
-
-
-def _check_parameters(
-    name: str, factory: Callable[..., Any], params: Mapping[str, Any], where: str
-) -> None:
-    known = inspect.signature(factory).parameters
-    problems = [
-        Problem(
-            f"net '{name}' takes no parameter '{key}'."
-            + (did_you_mean(key, known) or f" It takes {listed(list(known), 30)}"),
-            where=where,
-        )
-        for key in params
-        if key not in known
-    ]
-    missing = [
-        key for key, item in known.items() if item.default is item.empty and params.get(key) is None
-    ]
-    if missing:
-        problems.append(Problem(f"net '{name}' needs {listed(missing)}", where=where))
-    if problems:
-        raise ComponentError(problems)
-
-
-def _check_names(here: list[str], wanted: list[str], where: str) -> None:
-    problems = [
-        Problem(
-            f"the task has a head '{name}', and the net has none of that name."
-            + (did_you_mean(name, here) or f" It has {listed(here) or 'no heads'}"),
-            where=where,
-        )
-        for name in wanted
-        if name not in here
-    ]
-    problems += [
-        Problem(
-            f"the net has a head '{name}', and 'task.heads' has none of that name."
-            + (did_you_mean(name, wanted) or f" It has {listed(wanted)}"),
-            where=where,
-        )
-        for name in here
-        if name not in wanted
-    ]
-    if problems:
-        raise ConfigError(problems)
-
-
 def _needs_maps(name: str, flow: Flow) -> str:
     return (
         f"head '{name}' takes feature maps, but {flow.giver} gives {flow}. Put it behind a "
         "backbone that gives maps (resnet, unet_features), or take a head for vectors (global_pool)"
     )
-
-
-def _with_lower_outputs(
-    name: str, factory: Callable[..., Any], params: dict[str, Any]
-) -> dict[str, Any]:
-    known = signature_of(factory)
-    levels = len(params.get("strides") or ()) or 4
-    if "deep_supervision" in known:
-        params.setdefault("deep_supervision", True)
-        if "deep_supr_num" in known:  # as nnU-Net: all but the lowest two levels
-            params.setdefault("deep_supr_num", min(3, max(1, levels - 2)))
-    elif "dsdepth" in known:
-        params.setdefault("dsdepth", 3)
-    if params.get("deep_supervision") or params.get("dsdepth", 1) > 1:
-        return params
-    raise ConfigError(_no_lower_outputs(name))
-
-
-def _no_lower_outputs(name: str) -> Problem:
-    message = (
-        f"net '{name}' has no outputs of lower resolution; take DynUNet, SegResNetDS, MedNeXt or "
-        "BasicUNetPlusPlus, or set deep_supervision: false"
-    )
-    return Problem(message, where="task.deep_supervision")

@@ -23,6 +23,7 @@ from .outputs import Raw, main_output
 _FACTORS: Final = (1, 2, 4, 8, 16, 32, 64, 6, 12, 24, 48, 96, 7, 14, 28, 56, 112, 224, 128, 256)
 META_WORDS: Final = re.compile(r"\bmeta\b", re.IGNORECASE)
 """In the message of a net that looks at its values, and so cannot be run on shapes alone."""
+_SMALL: Final = 64
 Size = tuple[int, ...]
 
 
@@ -106,6 +107,11 @@ class SizeProbe:
         with torch.no_grad():
             return main_output(self._net(*given), self._net, self._dims)
 
+    def is_image_level(self, size: Size) -> bool:
+        """Tell whether the net gives numbers for a whole image, or features for a head."""
+        output = self.output(size)
+        return not self._keeps_size or (isinstance(output, Tensor) and output.ndim == 2)
+
     def _multiples(self, size: Size, *, up: bool) -> Iterable[Size]:
         for factor in _FACTORS:
             yield _multiple(size, (factor,) * len(size), up=up)
@@ -162,6 +168,8 @@ def check_size(probe: SizeProbe, size: Sequence[int], *, name: str, where: str) 
     )
     # torch's own words ("Sizes of tensors must match ...") only where nothing better is known
     reason = "" if fitting else f" ({complaint})"
+    if fitting and max(size) <= _SMALL and probe.is_image_level(probe.near(size)[0]):
+        remedy += ". For small images there is 'resnet', whose stem keeps their size"
     message = f"net '{name}' cannot take images of {list(size)}{reason}. {remedy}"
     raise ConfigError(Problem(message, where=where))
 

@@ -348,7 +348,10 @@ def test_what_does_not_fit_is_refused_with_both_sides(
 
 def test_a_size_that_a_backbone_cannot_take_names_sizes_that_fit() -> None:
     known = facts(side=28)
-    with pytest.raises(ConfigError, match=r"net 'DenseNet121' cannot take images of \[28, 28\]"):
+    expected = (
+        r"net 'DenseNet121' cannot take images of \[28, 28\].*For small images there is 'resnet'"
+    )
+    with pytest.raises(ConfigError, match=expected):
         build_net("composed", {"backbone": "DenseNet121", "post": "global_pool"}, known, 2)
 
 
