@@ -16,8 +16,8 @@ _SURE: Final = 20.0  # a logit beside zeros whose softmax is 1 in float32
 class MaskedLoss(nn.Module):
     """Gives a loss a prediction that is right where the cost map is 0.
 
-    For images such pixels get the target, for labels the logits of certainty; they have no
-    gradient, and the loss sees nothing wrong there. Losses that honour cost maps by themselves,
+    Such pixels of images get the target; those of labels become certain background, in prediction
+    and target. They have no gradient, and the loss sees nothing wrong there. Losses that honour cost maps by themselves,
     such as ``dice_ce`` or ``mse``, leave such pixels out instead, which is better where they are
     many.
 

@@ -16,6 +16,7 @@ from .images import ImageLoss, check_range, mean_of_images, range_of, slices
 SCALE_WEIGHTS: Final = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Weights of the five scales in Wang et al. 2003, finest first."""
 _K1, _K2 = 0.01, 0.03
+_SMALL = 0.05  # a power below 1 has no finite slope at 0, and none for negative numbers
 
 
 class SSIMLoss(ImageLoss):
@@ -112,7 +113,8 @@ class MultiScaleSSIMLoss(SSIMLoss):
 
     .. math:: \mathrm{MS\text{-}SSIM} = \mathrm{SSIM}_M^{w_M} \prod_{j<M} (c_j s_j)^{w_j}
 
-    with means over the windows of a scale, negative ones taken as 0. An axis is halved only as
+    with means over the windows of a scale. Below 0.05 the power goes on as an exponential of the
+    same slope, so that images that are nothing alike have a gradient. An axis is halved only as
     long as the window still fits, so that thin volumes are halved in the plane.
 
     Args:
@@ -167,8 +169,7 @@ class MultiScaleSSIMLoss(SSIMLoss):
             both, contrast, inner = self.maps(prediction, target, weight, span)
             last = level == len(factors) - 1
             values, seen = mean_of_images(both if last else contrast, inner)
-            # a power below 1 has no finite slope at 0
-            product, counted = product * values.clamp_min(1e-6) ** factor, counted * seen
+            product, counted = product * _power(values, factor), counted * seen
             if not last:
                 prediction, target = self._halved(prediction), self._halved(target)
                 weight = None if weight is None else self._halved(weight)
@@ -195,6 +196,13 @@ class MultiScaleSSIMLoss(SSIMLoss):
         steps = [2 if size // 2 >= self.window else 1 for size in image.shape[2:]]
         pool = F.avg_pool2d if len(steps) == 2 else F.avg_pool3d
         return pool(image, steps)
+
+
+def _power(values: Tensor, factor: float) -> Tensor:
+    """Return ``values ** factor``, continued below a small value by an exponential."""
+    power = values.clamp_min(_SMALL) ** factor
+    below: Tensor = (factor * (values.clamp_max(_SMALL) - _SMALL) / _SMALL).exp()
+    return power * below
 
 
 def _inner(weight: Tensor | None, sizes: Sequence[int]) -> Tensor | None:

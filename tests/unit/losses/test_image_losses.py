@@ -253,6 +253,16 @@ def test_ssim_and_ms_ssim_are_torchmetrics() -> None:
     torch.testing.assert_close(mine, reference, rtol=2e-3, atol=2e-3)
 
 
+def test_the_opposite_of_an_image_still_has_a_gradient_towards_it() -> None:
+    target = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+    prediction = (1 - target).requires_grad_()
+    loss = MultiScaleSSIMLoss(1.0)
+    value = loss(prediction, target)
+    (slope,) = torch.autograd.grad(value, prediction)
+    assert slope.any()
+    assert loss(prediction - slope / slope.abs().max(), target) < value
+
+
 def test_scales_that_do_not_fit_are_refused_with_their_number() -> None:
     with pytest.raises(ValueError, match="at most 2: shorten scale_weights"):
         MultiScaleSSIMLoss(1.0, scale_weights=[0.2, 0.3, 0.5])(*drawn())
