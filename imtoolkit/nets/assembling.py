@@ -120,6 +120,8 @@ class Assembler:
             channels = [shape[0] for shape in flow.shapes] if listing else None
             if listing and len(flow.shapes[0]) == 1:
                 raise ConfigError(Problem(_needs_maps(name, flow), where=slot.where))
+            if listing and "strides" in signature_of(factory):
+                params.setdefault("strides", flow.strides())
             head = self._built(name, factory, params, inner, last=True, map_channels=channels)
         self._check_fit(head, name_of(given), flow, slot)
         return head

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import torch
@@ -43,6 +44,11 @@ class Flow:
     source: nn.Module
     image: tuple[int, ...] = ()
 
+    def strides(self) -> list[list[int]]:
+        """Return how much coarser each map is than the one before it, for each axis."""
+        sizes = [shape[1:] for shape in self.shapes]
+        return [list(map(_rounded_up, fine, coarse)) for fine, coarse in pairwise(sizes)]
+
     def __str__(self) -> str:
         if self.maps:
             shown = ", ".join(str(list(shape)) for shape in self.shapes)
@@ -50,6 +56,10 @@ class Flow:
         shape = self.shapes[0]
         kind = "vector" if len(shape) == 1 else "map"
         return f"one {kind} {list(shape)} for an image of {list(self.image)}"
+
+
+def _rounded_up(fine: int, coarse: int) -> int:
+    return -(-fine // coarse)
 
 
 def flow_after(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -114,6 +115,17 @@ def test_the_maps_that_a_backbone_gives_are_those_that_it_tells() -> None:
         maps = net.backbone(torch.rand(2, 1, 32, 32))
         assert tuple(one.shape[1] for one in maps) == net.backbone.feature_channels
         assert tuple(32 // one.shape[2] for one in maps) == net.backbone.reductions
+
+
+def test_a_decoder_is_told_how_far_the_maps_lie_apart() -> None:
+    known = facts(3)
+    maps = part("omnivore", size="custom", width=8, depths=[1, 1], heads=[2, 2])
+    net = build_net("composed", {"backbone": maps, "post": "unetr_head"}, known, 2)
+    sizes = [one.shape[2:] for one in net.backbone(torch.zeros(1, 1, 32, 32, 32))]
+    assert net.post.strides == tuple(
+        tuple(fine // coarse for fine, coarse in zip(*pair, strict=True))
+        for pair in itertools.pairwise(sizes)
+    )
 
 
 def test_a_classifier_that_no_head_needs_is_taken_off() -> None:
