@@ -17,9 +17,9 @@ class MaskedLoss(nn.Module):
     """Gives a loss a prediction that is right where the cost map is 0.
 
     Such pixels of images get the target; those of labels become certain background, in prediction
-    and target. They have no gradient, and the loss sees nothing wrong there. Losses that honour cost maps by themselves,
-    such as ``dice_ce`` or ``mse``, leave such pixels out instead, which is better where they are
-    many.
+    and target. They have no gradient, and the loss sees nothing wrong there. Losses that honour
+    cost maps by themselves, such as ``dice_ce`` or ``mse``, leave such pixels out instead, which is
+    better where they are many.
 
     Args:
         loss: The loss, such as ``{name: LogHausdorffDTLoss, params: {}}``.
