@@ -11,9 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import LBFGS, Adam, NAdam, RAdam
-
-__all__ = ["LBFGS", "Adam", "DecayedAdamW", "DecayedSGD", "NAdam", "RAdam", "decay_groups"]
 
 Parameters = Iterable[Any]
 
@@ -108,3 +105,37 @@ class DecayedSGD(torch.optim.SGD):
     ) -> None:
         groups = params if decay_norms_and_biases else decay_groups(params, weight_decay)
         super().__init__(groups, lr, momentum, 0.0, weight_decay, nesterov)
+
+
+class Adam(torch.optim.Adam):
+    """Adam; its ``weight_decay`` is part of the gradient, that of `adamw` is not.
+
+    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015. The parameters are those
+    of `torch.optim.Adam`.
+    """
+
+
+class NAdam(torch.optim.NAdam):
+    """Adam that looks ahead along its momentum, as Nesterov's does.
+
+    Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016. The parameters are those
+    of `torch.optim.NAdam`; ``decoupled_weight_decay: true`` decays as `adamw` does.
+    """
+
+
+class RAdam(torch.optim.RAdam):
+    """Adam whose first steps are held back until its variance can be trusted: its own warm-up.
+
+    Liu et al., "On the variance of the adaptive learning rate and beyond", ICLR 2020. The
+    parameters are those of `torch.optim.RAdam`.
+    """
+
+
+class LBFGS(torch.optim.LBFGS):
+    """Limited-memory BFGS: a quasi-Newton method for small nets and whole batches.
+
+    Liu and Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical
+    Programming 1989. It evaluates a batch up to ``max_iter`` times (or more, with
+    ``line_search_fn: strong_wolfe``) in a step, and takes all weights alike. The parameters are
+    those of `torch.optim.LBFGS`.
+    """

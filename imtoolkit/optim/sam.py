@@ -25,10 +25,11 @@ _TINY = 1e-12
 
 
 class SAM(ClosureOptimizer):
-    r"""Sharpness-aware minimisation: step with the gradient at :math:`w + \rho g / \|g\|`.
+    r"""Sharpness-aware minimisation: step with the gradient of the worst place near by.
 
-    The norm is over all weights. State, learning rates and groups are those of the base optimizer,
-    and so is ``state_dict``; schedules steer it as they steer any other.
+    That place is :math:`w + \rho\, g / \lVert g \rVert`. The norm is over all weights.
+    State, learning rates and groups are those of the base optimizer, and so is ``state_dict``;
+    schedules steer it as they steer any other.
 
     Foret, Kleiner, Mobahi and Neyshabur, "Sharpness-aware minimization for efficiently improving
     generalization", ICLR 2021.
@@ -136,7 +137,10 @@ class SAM(ClosureOptimizer):
 
 
 class ASAM(SAM):
-    r"""Adaptive SAM: step with the gradient at :math:`w + \rho T^2 g / \|T g\|`, T = \|w\| + eta.
+    r"""Adaptive SAM: how far it looks is counted in multiples of the weights.
+
+    It steps with the gradient at :math:`w + \rho\, T^2 g / \lVert T g \rVert`, where
+    :math:`T = |w| + \eta`.
 
     Kwon, Kim, Park and Choi, "ASAM: adaptive sharpness-aware minimization for scale-invariant
     learning of deep neural networks", ICML 2021.

@@ -30,7 +30,9 @@ from .optimizers import decay_groups
 
 
 class Sophia(ClosureOptimizer):
-    """Sophia-H; every ``interval`` steps it evaluates the batch two more times.
+    """Sophia-H: steps scaled by the curvature, and none larger than the learning rate.
+
+    Every ``interval`` steps it evaluates the batch two more times.
 
     The random signs depend on the number of the step alone, so that all ranks draw the same, and a
     resumed run those of one that was not interrupted.

@@ -75,6 +75,20 @@ def build_data(config: Config, machine: Machine, run: Run | None = None) -> Imag
     )
 
 
+def pinned(config: Config) -> Config:
+    """Return a config whose ``task.start_from`` names one run for good, and not the latest.
+
+    Raises:
+        ConfigError: If there is no such run, state or file.
+    """
+    start = config.task.start_from
+    file = start_file(config)
+    if start is None or file is None or Path(start.run).expanduser().exists():
+        return config
+    named = replace(start, run=find_run(start.run, runs_root(config)).id)
+    return replace(config, task=replace(config.task, start_from=named))
+
+
 def build_schedules(config: Config, below: str = "") -> dict[str, NumberSchedule]:
     """Return key of the config -> the schedule of the number there.
 

@@ -60,7 +60,7 @@ def train(
         config = load_config(config)
     config = launch.as_launched(config)
     machine = choose_machine(config)
-    build.start_file(config)
+    config = build.pinned(config)  # before there is a new latest run
     asked = config
 
     def make() -> Path:
