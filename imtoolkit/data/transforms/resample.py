@@ -75,7 +75,7 @@ def resample(
 def resample_points(field: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Return a smooth field ``(C, [Z,] Y, X)`` at ``points (dims, [Z,] Y, X)``, linearly."""
     if field.ndim == 4 and field.device.type == "cpu":
-        out = torch.empty_like(field)
+        out = torch.empty_like(field, memory_format=torch.contiguous_format)
         gather([Gathering([field], [False], Points(points), "border", [out])])
         return out
     return functional.grid_sample(
