@@ -45,6 +45,7 @@ VALUES: Final[dict[str, Any]] = {
     "data.axes": "ZYX",
     "data.target_axes": "ZYX",
     "data.channels": [0, "DAPI"],
+    "data.target_channels": [2],
     "data.scene": 0,
     "data.time": 0,
     "data.z_range": [10, 20],

@@ -117,9 +117,10 @@ def array_frames(
 
 
 def _selection(key: str, config: DataConfig) -> dict[str, Any]:
+    channels = {IMAGE: config.channels, TARGET: config.target_channels}.get(key)
     return {
-        "axes": config.axes if key == IMAGE else _target_axes(config),
-        "channels": tuple(config.channels) if key == IMAGE and config.channels else None,
+        "axes": config.axes if key == IMAGE else _target_axes(config, key),
+        "channels": tuple(channels) if channels else None,
         "z_range": tuple(config.z_range) if config.z_range else None,
     }
 
@@ -161,9 +162,11 @@ def _place(reference: str) -> str:
     return ARRAY if parse(reference).in_memory else reference
 
 
-def _target_axes(config: DataConfig) -> str | None:
+def _target_axes(config: DataConfig, key: str) -> str | None:
     if config.target_axes is not None or config.axes is None:
         return config.target_axes
+    if key == TARGET and config.target_channels:
+        return config.axes
     return config.axes.replace("C", "").replace("S", "")
 
 

@@ -61,7 +61,7 @@ class Summary:
         problems = [
             self._vary("dims", self.dims, "dimensions", "data.axes"),
             self._vary("channels", self.channels, "image channels", "data.channels"),
-            self._vary("target", self.target_channels, "target channels", "data.target_axes"),
+            self._vary("target", self.target_channels, "target channels", "data.target_channels"),
         ]
         found = [problem for problem in problems if problem is not None]
         if found:

@@ -117,6 +117,21 @@ def _sources(values: Values) -> Iterator[Problem]:
             yield values.place(f"data.sources.{name}").problem(message)
 
 
+def _same_files(values: Values) -> Iterator[Problem]:
+    """Refuse to learn an image from itself."""
+    if values.get("data.target_channels"):
+        return
+    for name, source in (values.get("data.sources") or {}).items():
+        params = (source.get("source") or {}).get("params") or {}
+        image, target = params.get("image"), params.get("target")
+        if isinstance(target, str) and isinstance(image, str) and target == image:
+            message = (
+                "is the same as 'image'. If the file holds both, say which of its channels are the "
+                "input and which are to be predicted: data.channels and data.target_channels"
+            )
+            yield values.place(f"data.sources.{name}.source.params.target").problem(message)
+
+
 def _tabular(values: Values) -> Iterator[Problem]:
     columns = values.get("data.tabular") or []
     names = [column.get("column") for column in columns]
@@ -164,5 +179,5 @@ def _degrade(values: Values) -> Iterator[Problem]:
 
 _NO_IMAGES: Final = ("segmentation", "classification", "regression")
 
-CHECKS: Final = (_axes, _split, _sizes, _sources, _tabular, _degrade)
+CHECKS: Final = (_axes, _split, _sizes, _sources, _same_files, _tabular, _degrade)
 """All of them, in the order in which they are made."""

@@ -133,6 +133,8 @@ class DataConfig:
     """Axes of the target files; left out, those of the image without `C`."""
     channels: Optional[list[Union[int, str]]] = None
     """Channels of the image to use, by number or name; left out, all."""
+    target_channels: Optional[list[Union[int, str]]] = None
+    """Channels of the target file to learn; left out, all. With it, `target` may be the same file as the image: one channel is predicted from others."""
     scene: Optional[Union[int, str]] = None
     """Scene of multi-scene files, by number or name; left out, the first, and a file with several is an error."""
     time: Optional[int] = None

@@ -50,7 +50,10 @@ def recipe_of(config: DataConfig, target: TargetSpec, plugins: Sequence[str]) ->
         "format": FORMAT_VERSION,
         "read": {
             name: getattr(config, name)
-            for name in ("axes", "target_axes", "channels", "scene", "time", "z_range")
+            for name in (
+                *("axes", "target_axes", "channels", "target_channels"),
+                *("scene", "time", "z_range"),
+            )
         },
         "reader": asdict(config.reader) if config.reader else None,
         "preprocess": [asdict(component) for component in config.preprocess],

@@ -52,7 +52,8 @@ class FolderSource(Source):
     ``labels/*.png``, ``*_raw.tif`` and ``*_seg.tif``, ``*/image.nii.gz`` and ``*/label.nii.gz``.
     Where that does not meet, what all names of one side share is left out (``img_001`` and
     ``mask_001``). ``**`` spans folders and ``{tif,png}`` lists alternatives. Files that a target or
-    weight glob finds are no images.
+    weight glob finds are no images, unless ``target`` is the glob of the images itself: the target
+    is then made of other channels of the file, see ``data.target_channels``.
 
     Without ``image``, the layout is found out: ``X_IM``, ``X_GT`` and ``X_CM`` in one folder;
     sub-folders with equal names, such as ``images`` and ``labels`` (or ``masks``, ``gt``, ...) and
@@ -205,7 +206,9 @@ def _files(part: _Part) -> _Files:
         raise DataError(message)
     targets = _found(part.folder, layout.target, "target")
     weights = _found(part.folder, layout.weight, "weight")
-    images = find(part.folder, layout.image).without({*targets.paths, *weights.paths})
+    # with the same glob, targets are other channels of the images
+    others = set() if layout.target == layout.image else set(targets.paths)
+    images = find(part.folder, layout.image).without({*others, *weights.paths})
     require_found(images, part.folder, layout.image, "image")
     nothing: list[str | None] = [None] * len(images)
     return _Files(

@@ -36,6 +36,16 @@ def test_sensible_columns_are_accepted(good: dict[str, Any]) -> None:
     assert [item.column for item in load_config(good).data.tabular] == ["age", "sex"]
 
 
+def test_an_image_is_not_learnt_from_itself(good: dict[str, Any], problems: Problems) -> None:
+    params = good["data"]["source"]["params"]
+    params["target"] = params["image"]
+    found = problems(good)
+    assert len(found) == 1
+    assert "is the same as 'image'" in found[0]
+    good["data"] |= {"channels": [0, 1], "target_channels": [2]}
+    assert load_config(good).data.target_channels == [2]
+
+
 def test_only_tasks_that_learn_images_degrade_them(
     good: dict[str, Any], problems: Problems
 ) -> None:

@@ -84,6 +84,26 @@ def test_channels_in_and_out_may_be_of_any_number(tmp_path: Path, dims: int) -> 
     np.testing.assert_allclose(whole["target"][inner].numpy(), truth / 9, rtol=1e-6)
 
 
+def test_a_channel_is_learnt_from_others_of_the_same_file(tmp_path: Path) -> None:
+    state = np.random.RandomState(0)
+    for number in range(3):
+        write(tmp_path, "image", number, state.randint(0, 9, (8, 10, 3)).astype(np.uint8))
+    params = {"root": str(tmp_path), "image": "image/*.npy", "target": "image/*.npy"}
+    config = section(
+        tmp_path,
+        sources={"x": SourceConfig(Component("folder", params))},
+        axes="YXC",
+        channels=[0, 2],
+        target_channels=[1],
+    )
+    data = ImageDataModule(config, IMAGES)
+    assert (data.facts.in_channels, data.facts.target_channels) == (2, 1)
+    batch = next(iter(data.val_dataloader()))
+    pixels = np.load(tmp_path / "image" / f"{batch['id'][0]}.npy").transpose(2, 0, 1)
+    np.testing.assert_array_equal(batch["image"][0].numpy(), pixels[[0, 2]])
+    np.testing.assert_array_equal(batch["target"][0].numpy(), pixels[[1]])
+
+
 @pytest.mark.parametrize("name", ["normalize_percentiles", "normalize_zscore"])
 def test_image_targets_are_normalised_where_their_key_is_listed(tmp_path: Path, name: str) -> None:
     state = np.random.RandomState(0)
