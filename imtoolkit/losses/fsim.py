@@ -111,7 +111,9 @@ def _energy(responses: Tensor) -> Tensor:
 def _noise(finest: Tensor, bank: Tensor) -> Tensor:
     """Return the energy of noise, estimated from the finest scale, as ``(B, C, 1, 1)``."""
     size = bank.shape[-2] * bank.shape[-1]
-    squares = (finest.detach() ** 2).flatten(2).quantile(0.5, dim=2)  # (B, C)
+    # `quantile` takes no large images, and `median` the smaller of two
+    ordered = (finest.detach() ** 2).flatten(2).sort(dim=2).values
+    squares = ordered[:, :, [(size - 1) // 2, size // 2]].mean(2)  # (B, C)
     power = squares / math.log(2) / (bank[0] ** 2).sum()
     kernels = torch.fft.ifft2(bank).real * math.sqrt(size)  # (S, Y, X)
     own = (kernels**2).sum()

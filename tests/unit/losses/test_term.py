@@ -151,9 +151,15 @@ IMAGES = (
 ELSEWHERE = ("computed", "supervised_contrastive", "perceptual")  # need other outputs, or a file
 
 
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU], id="cuda")]
+)
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("name", [key for key in builtins_of("loss") if key not in ELSEWHERE])
-def test_every_built_in_loss_is_a_term_that_warms_up(name: str, dims: int) -> None:
+def test_every_built_in_loss_is_a_term_that_warms_up(name: str, dims: int, device: str) -> None:
     if name == "persistent_homology":
         pytest.importorskip("gudhi")
     images = name in IMAGES
@@ -161,13 +167,13 @@ def test_every_built_in_loss_is_a_term_that_warms_up(name: str, dims: int) -> No
         name, PARAMS.get(name, {}), out_channels=4, spatial_dims=dims, labels=not images
     )
     size = (12, 12) if dims == 2 else (4, 12, 12)
-    raw = torch.randn(2, 4, *size, generator=GENERATOR, requires_grad=True)
+    raw = torch.randn(2, 4, *size, generator=GENERATOR).to(device).requires_grad_()
     target = (
         torch.rand(2, 4, *size, generator=GENERATOR)
         if images
         else torch.randint(4, (2, 1, *size), generator=GENERATOR)
-    )
-    total = WeightedSum([Term(name, loss, warmup_steps=3)])
+    ).to(device)
+    total = WeightedSum([Term(name, loss, warmup_steps=3)]).to(device)
     waiting, terms = total(raw, {"target": target}, 2)
     counting, _ = total(raw, {"target": target}, 3)
     assert waiting.item() == 0
