@@ -160,6 +160,8 @@ def check_size(probe: SizeProbe, size: Sequence[int], *, name: str, where: str) 
     complaint = probe.complaint(size)
     if complaint is None:
         return
+    if "Sizes that fit" in complaint:  # a net of windows knows better than a search
+        raise ConfigError(Problem(f"net '{name}' {complaint}", where=where))
     fitting = [str(list(good)) for good in probe.near(size)]
     remedy = (
         f"Sizes that fit: {' or '.join(fitting)}"

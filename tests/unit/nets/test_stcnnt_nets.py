@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from imtoolkit.core import registry
-from imtoolkit.nets.sizes import SizeProbe
+from imtoolkit.core.errors import ConfigError
+from imtoolkit.nets.sizes import SizeProbe, check_size
 from imtoolkit.nets.stcnnt.cells import Block, Cell
 from imtoolkit.nets.stcnnt.grammar import CellSpec, parse_block_string
 from imtoolkit.nets.stcnnt.hrnet import Fusion
@@ -211,6 +212,17 @@ def test_shapes_alone_tell_the_sizes_that_a_net_takes(name: str) -> None:
     rounded = probe.rounded_up((18, 30))
     assert rounded is not None
     assert probe.fits(rounded)
+
+
+def test_the_check_of_a_config_shows_window_and_map() -> None:
+    probe = SizeProbe(built("stcnnt_unet", window=8), 2, 2)
+    with pytest.raises(ConfigError) as caught:
+        check_size(probe, (36, 36), name="stcnnt_unet", where="data.patch.size")
+    assert str(caught.value) == (
+        "data.patch.size: net 'stcnnt_unet' got images of 36 x 36 (Y x X); level 0 has windows of "
+        "8 x 8, which do not divide its map of 36 x 36. Sizes that fit: 32 x 32 (Y x X) or "
+        "48 x 48 (Y x X)"
+    )
 
 
 def test_depth_that_cannot_be_halved_is_refused() -> None:
