@@ -86,8 +86,10 @@ class DataFacts:
         fingerprint: Hash over the manifest: equal for equal data.
         image_files: Files of an image: several where each channel has its own.
         tabular: Names of the encoded features of ``data.tabular``, such as ``("age", "sex=f")``.
-        tabular_mean: Mean of each feature over the training samples.
-        tabular_std: Standard deviation of each feature over the training samples.
+        tabular_mean: What is subtracted from each feature: the mean over the training samples for
+            a column of numbers, 0 for a feature that tells whether a text is there.
+        tabular_std: What each feature is divided by: the standard deviation over the training
+            samples (1 where it is 0) for a column of numbers, 1 for others.
         class_samples: Training samples of each class by target key, such as
             ``{"target": (120, 35)}``, for targets of kind ``CLASS`` and ``CLASSES``.
         number_mean: Mean of each number over the training samples by target key.

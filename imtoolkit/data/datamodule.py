@@ -36,9 +36,10 @@ from imtoolkit.data.labelling import Labelling
 from imtoolkit.data.loader import ImageLoader
 from imtoolkit.data.manifest import build_manifest
 from imtoolkit.data.patches import PatchDataset
+from imtoolkit.data.planning import plan_epochs
 from imtoolkit.data.position import training_position
 from imtoolkit.data.preprocess import Preprocessor
-from imtoolkit.data.samplers import EvalSampler, Plan, TrainSampler, first_samples, group_numbers
+from imtoolkit.data.samplers import EvalSampler, TrainSampler, first_samples
 from imtoolkit.data.scheduled import components_at
 from imtoolkit.data.splits import write_splits
 from imtoolkit.data.summary import Summary
@@ -320,17 +321,8 @@ class ImageDataModule(pl.LightningDataModule):
         return self.facts.target_channels if 0 < lacking < count else 0
 
     def _train_sampler(self, rank: int, ranks: int) -> TrainSampler:
-        loader, manifest = self.config.loader, self._images["train"].data
-        groups = None
-        if loader.balance_by is not None:
-            groups = group_numbers(manifest.column(resolved_column(loader.balance_by, self.target)))
-        plan = Plan(
-            len(manifest),
-            loader.samples_per_epoch,
-            weights=self._source_weights(manifest),
-            groups=groups,
-            seed=mix(self.seed, 1),
-        )
+        loader = self.config.loader
+        plan = plan_epochs(self.config, self.target, self._images["train"].data, self.seed)
         sampler = TrainSampler(
             plan, loader.batch_size, self.config.patch.per_image, rank=rank, ranks=ranks
         )
@@ -343,12 +335,6 @@ class ImageDataModule(pl.LightningDataModule):
         if self._lease is not None:
             self._lease.renew()
         return training_position(self.trainer, batches)
-
-    def _source_weights(self, manifest: Manifest) -> np.ndarray | None:
-        weights = {name: source.weight for name, source in self.config.sources.items()}
-        if len(set(weights.values())) < 2:
-            return None
-        return np.array([weights[name] for name in manifest.column("dataset")], dtype=np.float64)
 
     def _loader(self, dataset: Any, **how: Any) -> ImageLoader:
         workers = self._workers()
