@@ -16,7 +16,7 @@ from typing import Any
 
 from measure import BENCH, machine
 
-QUICK = ("startup", "step", "patches")
+QUICK = ("startup", "step", "patches", "augment")
 LONG = ("accuracy_dsb2018", "accuracy_hippocampus")
 SKIPPED = {"name", "ours", "other", "ratio", "unit", "peer", "rounds", "machine", "versions"}
 

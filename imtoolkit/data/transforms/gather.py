@@ -6,6 +6,7 @@ at once: positions, indices, eight neighbours, seven interpolations, all of whic
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,24 @@ class Points:
             yield places, flat[:, rows].flatten(1)
 
 
+@dataclass(frozen=True)
+class Planes:
+    """Positions of planes that stay planes: the same in each of them.
+
+    Attributes:
+        points: Positions of Y and X, ``(2, Y, X)``.
+        depths: Position of each plane, ``(Z,)``.
+    """
+
+    points: torch.Tensor
+    depths: torch.Tensor
+
+    def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield places in a flat plane, and their positions ``(2, N)``."""
+        for rows, places in _cut(self.points.shape[1], self.points.shape[2]):
+            yield places, self.points[:, rows].flatten(1)
+
+
 def gather(jobs: Sequence[Gathering]) -> None:
     """Do all of them, a stack on each thread."""
     # what a stack does at a time is too small for torch to divide between its threads
@@ -81,7 +100,7 @@ class Gathering:
         self,
         arrays: Sequence[torch.Tensor],
         nearest: Sequence[bool],
-        positions: Line | Points,
+        positions: Line | Points | Planes,
         padding: str,
         outs: Sequence[torch.Tensor],
     ) -> None:
@@ -111,28 +130,64 @@ class Gathering:
 
     def run(self) -> None:
         """Fill the outs, a chunk of pixels at a time."""
+        planes = isinstance(self.positions, Planes)
+        first = 1 if planes else 0  # axes that one index counts in: all, or those of a plane
         for part, points in self.positions.chunks():
-            at = [
-                inside(line + self.border if self.border else line, side, self.padding)
-                for line, side in zip(points, self.sides, strict=True)
-            ]
+            at = [self._inside(line, axis) for axis, line in enumerate(points, start=first)]
             if self.labels:
                 index = self._index([line.round() for line in at])
                 for values, target in self.labels:
-                    torch.index_select(values, 0, index, out=target[part])
+                    for source, _, out in self._pairs(values, target, nearest=True):
+                        torch.index_select(source, 0, index, out=out[part])
             if self.smooth:
                 low = [
                     line.floor().clamp_(max=side - 2)
-                    for line, side in zip(at, self.shape, strict=True)
+                    for line, side in zip(at, self.shape[first:], strict=True)
                 ]
                 shares = [line.sub_(floor) for line, floor in zip(at, low, strict=True)]
                 index = self._index(low)
                 for values, target in self.smooth:
-                    _trilinear(values, index, self.strides, shares, target[part])
+                    for source, deeper, out in self._pairs(values, target, nearest=False):
+                        self._interpolate(source, deeper, index, shares, out[part])
+
+    def _pairs(
+        self, values: torch.Tensor, target: torch.Tensor, *, nearest: bool
+    ) -> Iterator[tuple[torch.Tensor, float, torch.Tensor]]:
+        """Yield what an index counts in, the share of the plane below, and what is filled."""
+        if not isinstance(self.positions, Planes):
+            yield values, 0.0, target
+            return
+        depths = self._inside(self.positions.depths, 0)
+        low = depths.round() if nearest else depths.floor().clamp_(max=self.shape[0] - 2)
+        starts = (low.long() * self.strides[0]).tolist()
+        outs = target.view(len(starts), -1)
+        for start, share, out in zip(starts, (depths - low).tolist(), outs, strict=True):
+            yield values[start:], share, out
+
+    def _interpolate(
+        self,
+        source: torch.Tensor,
+        deeper: float,
+        index: torch.Tensor,
+        shares: Sequence[torch.Tensor],
+        out: torch.Tensor,
+    ) -> None:
+        strides = self.strides[-len(shares) :]
+        _linear(source, index, strides, shares, out)
+        if deeper:
+            below = torch.empty_like(out)
+            _linear(source[self.strides[0] :], index, strides, shares, below)
+            out.lerp_(below, deeper)
+
+    def _inside(self, line: torch.Tensor, axis: int) -> torch.Tensor:
+        line = line + self.border if self.border else line
+        return inside(line, self.sides[axis], self.padding)
 
     def _index(self, at: Sequence[torch.Tensor]) -> torch.Tensor:
-        z, y, x = (line.to(self.exact) for line in at)
-        return x.add(y, alpha=self.strides[1]).add_(z, alpha=self.strides[0]).long()
+        out = at[-1].to(self.exact, copy=True)
+        for line, stride in zip(at[-2::-1], self.strides[-2::-1], strict=False):
+            out.add_(line.to(self.exact), alpha=stride)
+        return out.long()
 
 
 def inside(line: torch.Tensor, side: int, padding: str) -> torch.Tensor:
@@ -160,22 +215,20 @@ def _cut(rows: int, width: int) -> Iterator[tuple[slice, slice]]:
         yield slice(begin, end), slice(begin * width, end * width)
 
 
-def _trilinear(
+def _linear(
     values: torch.Tensor,
     index: torch.Tensor,
-    strides: tuple[int, int, int],
+    strides: Sequence[int],
     shares: Sequence[torch.Tensor],
     out: torch.Tensor,
 ) -> None:
-    """Interpolate between the eight neighbours that start at ``index``."""
-    # one index serves all eight: the others lie a fixed way further
+    """Interpolate between the four or eight neighbours that start at ``index``."""
+    # one index serves all of them: each lies a fixed way further
     corners = [
-        values[z * strides[0] + y * strides[1] + x :].index_select(0, index)
-        for z in (0, 1)
-        for y in (0, 1)
-        for x in (0, 1)
+        values[sum(way) :].index_select(0, index)
+        for way in itertools.product(*[(0, stride) for stride in strides])
     ]
-    for share in (shares[2], shares[1]):
+    for share in reversed(shares[1:]):
         corners = [
             low.lerp_(high, share) for low, high in zip(corners[::2], corners[1::2], strict=True)
         ]

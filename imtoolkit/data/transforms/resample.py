@@ -1,9 +1,7 @@
 """Images and labels at other positions: linear for images, nearest for labels, fast on a CPU.
 
 torch's `grid_sample` is vectorised in 2D and on a GPU, and scalar for stacks on a CPU, where it
-takes 80 ns a pixel. Stacks on a CPU go another way here: a move that keeps the planes of Y and X is
-done for all planes of a stack at once in 2D, and then along Z; any other by gathering the eight
-neighbours of many pixels at a time (10 ns a pixel for image and labels).
+takes 80 ns a pixel: there `gather` takes its place.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from imtoolkit.data.transforms.gather import Gathering, Line, Points, gather, inside
+from imtoolkit.data.transforms.gather import Gathering, Line, Planes, Points, gather
 
 if TYPE_CHECKING:
     from imtoolkit.data.transforms.positions import Positions
@@ -46,29 +44,10 @@ def resample(
     """
     dtypes = [array.dtype for array in arrays]
     arrays = [array.to(_WIDER.get(array.dtype, array.dtype)) for array in arrays]
-    volumes = arrays[0].ndim == 5 and arrays[0].device.type == "cpu"
-    flat = [place for place, one in enumerate(positions) if not volumes or one.in_plane]
-    outs = [torch.empty_like(array, memory_format=torch.contiguous_format) for array in arrays]
-    if flat:
-        some = [array if len(flat) == len(positions) else array[flat] for array in arrays]
-        how = _in_planes if volumes else _on_grid
-        for out, moved in zip(
-            outs, how(some, nearest, [positions[place] for place in flat], padding), strict=True
-        ):
-            out[flat] = moved
-    rest = sorted(set(range(len(positions))) - set(flat))
-    gather(
-        [
-            Gathering(
-                [array[place] for array in arrays],
-                nearest,
-                _of_stack(positions[place]),
-                padding,
-                [out[place] for out in outs],
-            )
-            for place in rest
-        ]
-    )
+    if arrays[0].ndim < 5 or arrays[0].device.type != "cpu":
+        outs = _on_grid(arrays, nearest, positions, padding)
+    else:
+        outs = _by_gathering(arrays, nearest, positions, padding)
     return [out.to(dtype) for out, dtype in zip(outs, dtypes, strict=True)]
 
 
@@ -110,11 +89,37 @@ def spread(
     return out
 
 
-def _of_stack(positions: Positions) -> Line | Points:
+def _by_gathering(
+    arrays: Sequence[torch.Tensor],
+    nearest: Sequence[bool],
+    positions: Sequence[Positions],
+    padding: str,
+) -> list[torch.Tensor]:
+    outs = [torch.empty_like(array, memory_format=torch.contiguous_format) for array in arrays]
+    gather(
+        [
+            Gathering(
+                [array[place] for array in arrays],
+                nearest,
+                _of_stack(one),
+                padding,
+                [out[place] for out in outs],
+            )
+            for place, one in enumerate(positions)
+        ]
+    )
+    return outs
+
+
+def _of_stack(positions: Positions) -> Line | Points | Planes:
     matrix = positions.matrix
     if matrix is None:
         return Points(positions.dense())
     depth, height, width = positions.shape
+    if positions.in_plane:
+        depths = np.arange(depth) * matrix[0, 0] + matrix[0, 3]
+        points = spread(matrix[1:, 1:], (height, width))
+        return Planes(points, torch.as_tensor(depths, dtype=torch.float32))
     rows = spread(matrix[:, [0, 1, 3]], (depth, height))
     columns = np.outer(matrix[:, 2], np.arange(width))
     return Line(rows.flatten(1)[..., None], torch.as_tensor(columns, dtype=torch.float32)[:, None])
@@ -148,55 +153,3 @@ def _grid(points: torch.Tensor) -> torch.Tensor:
     sides = points.shape[2:]
     scaled = [(2 * points[:, axis] + 1) / side - 1 for axis, side in enumerate(sides)]
     return torch.stack(scaled[::-1], dim=-1)
-
-
-def _in_planes(
-    arrays: Sequence[torch.Tensor],
-    nearest: Sequence[bool],
-    positions: Sequence[Positions],
-    padding: str,
-) -> list[torch.Tensor]:
-    """Move all planes of a stack alike, as if they were channels of one image; then along Z."""
-    height, width = arrays[0].shape[-2:]
-    points, depths = [], []
-    for one in positions:
-        matrix = one.matrix
-        assert matrix is not None
-        points.append(spread(matrix[1:, 1:], (height, width)))
-        depths.append(np.arange(arrays[0].shape[2]) * matrix[0, 0] + matrix[0, 3])
-    grid = _grid(torch.stack(points))
-    outs = []
-    for array, near in zip(arrays, nearest, strict=True):
-        planes = array.reshape(len(array), -1, height, width)
-        moved = _sampled(planes, grid, padding, nearest=near).reshape(array.shape)
-        outs.append(
-            torch.stack(
-                [
-                    _along_z(stack, depth, padding, nearest=near)
-                    for stack, depth in zip(moved, depths, strict=True)
-                ]
-            )
-        )
-    return outs
-
-
-def _along_z(
-    stack: torch.Tensor, depth: np.ndarray, padding: str, *, nearest: bool
-) -> torch.Tensor:
-    """Return the planes of ``(C, Z, Y, X)`` at new depths."""
-    count = stack.shape[1]
-    if np.array_equal(depth, np.arange(count)):
-        return stack
-    if padding == "zeros":
-        stack = functional.pad(stack, (0, 0, 0, 0, 1, 1))
-        depth, count = depth + 1, count + 2
-    at = inside(torch.as_tensor(depth), count, padding)
-    if nearest:
-        return stack.index_select(1, at.round().long())
-    below = at.floor().clamp_(max=max(count - 2, 0))
-    share = (at - below).to(stack.dtype).reshape(-1, 1, 1)
-    low = stack.index_select(1, below.long())
-    if not share.any():
-        return low
-    high = stack.index_select(1, (below.long() + 1).clamp_(max=count - 1))
-    return low.lerp_(high, share)
