@@ -64,7 +64,8 @@ class EpochMeans:
         for name, number in zip(values, own, strict=True):
             if number != count:
                 self._fewer[name] = self._fewer.get(name, 0) + count - number
-        self._sums = self._sums.to(exact) + exact * exact.new_tensor(own)
+        factor = count if set(own) == {count} else exact.new_tensor(own)
+        self._sums = self._sums.to(exact) + exact * factor
         self._count += count
         self._place = place
 

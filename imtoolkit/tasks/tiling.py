@@ -111,13 +111,14 @@ def check_inputs(net: nn.Module, facts: DataFacts, *, where: str) -> None:
     if takes and not facts.tabular:
         message = (
             f"net '{name}' takes tabular columns, and the data have none: list them under "
-            "data.tabular, or take a net of images alone"
+            "data.tabular, or take a net of images alone (tabular: false)"
         )
         raise ConfigError(Problem(message, where=where))
     if facts.tabular and not takes:
         message = (
             f"net '{name}' takes images alone and would ignore the {len(facts.tabular)} tabular "
             f"feature(s) {listed(list(facts.tabular))}: leave data.tabular out, or take a net that "
-            f"joins them in (its inputs name '{TABULAR}')"
+            "joins them in, such as composed with the head {name: global_pool, params: {tabular: "
+            f"true}}}} (one of your own names '{TABULAR}' among its inputs)"
         )
         raise ConfigError(Problem(message, where="data.tabular"))

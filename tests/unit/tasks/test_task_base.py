@@ -74,6 +74,26 @@ def test_means_are_weighted_by_samples_over_ranks(monkeypatch: pytest.MonkeyPatc
     assert EpochMeans().reduced() == {"loss": 4.0}
 
 
+def test_a_value_of_fewer_samples_counts_by_these() -> None:
+    whole, first, second = EpochMeans(), EpochMeans(), EpochMeans()
+    batches = [(2.0, 1), (5.0, 3), (0.0, 0), (8.0, 4)]  # the mean of a term, and its images
+    for number, (value, labelled) in enumerate(batches):
+        values = {"loss": torch.tensor(1.0), "loss/kind": torch.tensor(value)}
+        for means in (whole, first if number < 2 else second):
+            if number == 2 and means is second:
+                second.restore(first.state(), rank=0)
+            means.add(values, 4, (0, number), {"loss/kind": labelled})
+    assert whole.reduced() == {"loss": 1.0, "loss/kind": (2 + 15 + 32) / 8}
+    assert second.reduced() == whole.reduced()
+
+
+def test_a_value_of_no_sample_has_no_mean() -> None:
+    means = EpochMeans()
+    values = {"loss": torch.tensor(1.0), "loss/kind": torch.tensor(0.0)}
+    means.add(values, 4, (0, 0), {"loss/kind": 0})
+    assert means.reduced() == {"loss": 1.0}
+
+
 def test_restored_means_go_on_exactly_and_count_on_one_rank_only() -> None:
     values = torch.rand(10, generator=torch.Generator().manual_seed(0))
     whole, first, second = EpochMeans(), EpochMeans(), EpochMeans()
