@@ -165,33 +165,39 @@ def notes_of(head: EvaluatedHead, row: Mapping[str, Any]) -> list[tuple[str, boo
         >>> notes_of(head, {"target": "a", "predicted": "b", "probability/b": 0.75})
         [('target: a, prediction: b (0.75)', False)]
     """
-    own = {name.removeprefix(head.start): value for name, value in row.items()
-           if name.startswith(head.start)}  # fmt: skip
-    start = f"{head.name}: " if head.name else ""
+    own = {
+        name.removeprefix(head.start): value
+        for name, value in row.items()
+        if name.startswith(head.start)
+    }
     if isinstance(own.get("predicted"), str):
         said, known = own["predicted"], own.get("target")
-        text = f"prediction: {said} ({own.get(f'probability/{said}', math.nan):.2f})"
-        if known is None:
-            return [(f"{start}{text}", None)]
-        return [(f"{start}target: {known}, {text}", known == said)]
+        chance = own.get(f"probability/{said}", math.nan)
+        right = known == said if known else None
+        return [(_said(head.name, known, f"{said} ({chance:.2f})"), right)]
     labels = [name.partition("/")[2] for name in own if name.startswith("probability/")]
     if labels:
-        said = [name for name in labels if own.get(f"predicted/{name}")]
+        names = [name for name in labels if own.get(f"predicted/{name}")]
         true = [name for name in labels if own.get(f"target/{name}") == 1]
-        text = f"prediction: {', '.join(said) or 'none'}"
         known = all(own.get(f"target/{name}") in (0, 1) for name in labels)
-        if not known:
-            return [(f"{start}{text}", None)]
-        return [(f"{start}target: {', '.join(true) or 'none'}, {text}", said == true)]
-    parts = [name for name in own if name.split("/")[0] == "predicted"]
-    notes: list[tuple[str, bool | None]] = []
-    for name in parts:
-        column = name.removeprefix("predicted").removeprefix("/")
-        true = own.get(name.replace("predicted", "target", 1), math.nan)
-        given = "" if math.isnan(true) else f"target: {true:.4g}, "
-        label = f"{column}: " if column else ""
-        notes.append((f"{start}{label}{given}prediction: {own[name]:.4g}", None))
-    return notes
+        target = (", ".join(true) or "none") if known else None
+        text = _said(head.name, target, ", ".join(names) or "none")
+        return [(text, names == true if known else None)]
+    return [_number_note(head.name, name, own) for name in own if name.split("/")[0] == "predicted"]
+
+
+def _number_note(head: str, name: str, own: Mapping[str, Any]) -> tuple[str, bool | None]:
+    column = name.removeprefix("predicted").removeprefix("/")
+    true = own.get(name.replace("predicted", "target", 1), math.nan)
+    target = None if math.isnan(true) else f"{true:.4g}"
+    return _said(" ".join(filter(None, (head, column))), target, f"{own[name]:.4g}"), None
+
+
+def _said(name: str, target: str | None, prediction: str) -> str:
+    """Put target and prediction in words; short where several outputs share a title."""
+    if name:
+        return f"{name}: {f'{target}, ' if target else ''}predicted {prediction}"
+    return f"{f'target: {target}, ' if target else ''}prediction: {prediction}"
 
 
 def _pixels(

@@ -59,7 +59,7 @@ def sample_figure(
     down = -(-len(rows) // across) if alone else len(rows)
     height, width = next(iter(panels[0].values())).shape[:2]
     lines = max(_row_title(row, "").count("\n") for row in rows)
-    panel_height = WIDTH * float(np.clip(height / width, 0.3, 2.0)) + 0.3 + 0.13 * max(lines - 1, 0)
+    panel_height = WIDTH * float(np.clip(height / width, 0.3, 2.0)) + 0.3 + 0.17 * max(lines - 1, 0)
     legends = _classes_of(rows, classes)
     margin = (0.35 if legends else 0.0) + (0.3 if title else 0.0)
     figure = new_picture(WIDTH * max(across, 2), panel_height * down + margin)
@@ -149,7 +149,7 @@ def _comparable(flat: NDArray[Any], target: NDArray[Any] | None, z: int | None) 
     low, high = np.percentile(other, [1, 99])
     bottom, top = np.percentile(flat, [1, 99])
     shared = min(high, top) - max(low, bottom)
-    # a quarter of the wider range at least, or the image would be black or white on that of the target
+    # less than a quarter of the wider range, and the image would be black or white
     return bool(shared > 0 and shared >= 0.25 * max(high - low, top - bottom))
 
 

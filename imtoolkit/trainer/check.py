@@ -11,7 +11,7 @@ import torch
 
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Config
-from imtoolkit.core.batch import AFFINE, ID, IMAGE, SPACING, TARGET, Batch, Stage
+from imtoolkit.core.batch import AFFINE, DRAW, ID, IMAGE, SPACING, TARGET, Batch, Stage
 from imtoolkit.core.errors import (
     ConfigError,
     DataError,
@@ -40,7 +40,8 @@ class CheckReport:
     Attributes:
         machine: Device, precision, threads and workers, in words.
         samples: Images in each split.
-        shapes: Shape of each tensor of a training batch, and of what the net makes of the image.
+        shapes: Shape of each tensor of a training batch, and of what the net makes of the image:
+            ``prediction``, or ``prediction/<head>`` for each head.
         parameters: Number of weights.
         trained: Number of weights that are trained.
         memory: Bytes of weights, gradients, optimizer state and (on a GPU, measured) activations.
@@ -67,9 +68,9 @@ class CheckReport:
     def rows(self) -> list[tuple[str, str]]:
         """Return the report as lines of a name and a text."""
         shapes = [
-            (f"{name} of a batch", str(list(shape)))
+            (f"{name} of a batch".replace("prediction/", "prediction of "), str(list(shape)))
             for name, shape in self.shapes.items()
-            if name not in (SPACING, AFFINE)  # they come along with the image
+            if name not in (SPACING, AFFINE, DRAW)  # they come along with the image
         ]
         metrics = [(name, self.metrics[name]) for name in told_apart(self.metrics)]
         samples = ", ".join(f"{count} {name}" for name, count in self.samples.items())
@@ -130,10 +131,10 @@ def _try_out(config: Config, machine: Machine, task: Task, data: Any) -> CheckRe
     batches = [moved(next(loader), device)]
     optimizer = torch.optim.SGD([w for w in task.parameters() if w.requires_grad], lr=0.0)
     loss, seconds = math.nan, math.inf
-    shape: tuple[int, ...] = ()
+    made: dict[str, tuple[int, ...]] = {}
     for number in range(_STEPS):
         start = time.perf_counter()
-        value, shape = _step(task, batches[0], machine, optimizer)
+        value, made = _step(task, batches[0], machine, optimizer)
         loss = value if number == 0 else loss
         seconds = min(seconds, time.perf_counter() - start) if number else seconds
     validation, metrics = _validation(task, data, device)
@@ -144,7 +145,7 @@ def _try_out(config: Config, machine: Machine, task: Task, data: Any) -> CheckRe
     return CheckReport(
         machine=str(machine),
         samples=dict(facts.samples),
-        shapes={**shapes, "prediction": shape},
+        shapes=_beside_targets(shapes, made, task),
         parameters=sum(counts),
         trained=sum(trained),
         memory=_memory(task, device),
@@ -152,14 +153,27 @@ def _try_out(config: Config, machine: Machine, task: Task, data: Any) -> CheckRe
         metrics=metrics,
         step_seconds=seconds,
         epoch_seconds=seconds * facts.steps_per_epoch + validation * facts.samples.get("val", 0),
-        notes=tuple(_notes(config, facts)),
+        notes=(*_notes(config, facts), *_label_notes(task)),
     )
+
+
+def _beside_targets(
+    shapes: dict[str, tuple[int, ...]], made: dict[str, tuple[int, ...]], task: Task
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a batch with each output after the target that it is compared with."""
+    keys = {head: task.goals[head].key if head in task.goals else "" for head in made}
+    ordered: dict[str, tuple[int, ...]] = {}
+    for name, shape in shapes.items():
+        ordered[name] = shape
+        ordered |= {f"prediction/{head}": made[head] for head in made if keys[head] == name}
+    rest = {f"prediction/{head}" if head else "prediction": shape for head, shape in made.items()}
+    return {**ordered, **{name: rest[name] for name in rest if name not in ordered}}
 
 
 def _step(
     task: Task, batch: Batch, machine: Machine, optimizer: torch.optim.Optimizer
-) -> tuple[float, tuple[int, ...]]:
-    """Take one training step that changes nothing, and return its loss and the output's shape."""
+) -> tuple[float, dict[str, tuple[int, ...]]]:
+    """Take one training step that changes nothing; return its loss and the shapes by head."""
     half = machine.precision.startswith("bf16") and "mixed" in machine.precision
     with torch.autocast(machine.accelerator, torch.bfloat16, enabled=half):
         try:
@@ -167,9 +181,9 @@ def _step(
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            shapes = f"image {list(batch[IMAGE].shape)}"
-            if torch.is_tensor(batch.get(TARGET)):
-                shapes += f", target {list(batch[TARGET].shape)}"
+            keys = (IMAGE, *dict.fromkeys([TARGET, *(goal.key for goal in task.goals.values())]))
+            there = [key for key in keys if torch.is_tensor(batch.get(key))]
+            shapes = ", ".join(f"{key} {list(batch[key].shape)}" for key in there)
             message = f"net and loss do not take this batch ({shapes}): {error}"
             raise ConfigError(Problem(message, where="task")) from error
     if output.loss is None:
@@ -181,8 +195,9 @@ def _step(
     output.loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     optimizer.zero_grad()
-    raw = output.raw
-    return float(output.loss.detach()), tuple(raw.shape) if isinstance(raw, torch.Tensor) else ()
+    raw = output.raw if isinstance(output.raw, dict) else {"": output.raw}
+    made = {head: tuple(value.shape) for head, value in raw.items() if torch.is_tensor(value)}
+    return float(output.loss.detach()), made
 
 
 @torch.no_grad()
@@ -197,7 +212,12 @@ def _validation(task: Task, data: Any, device: torch.device) -> tuple[float, dic
     row = task.measure(output, task.prediction_of(output), batch, Stage.VAL)
     seconds = time.perf_counter() - start
     task.train()
-    numbers = {f"val/{name}": float(v) for name, v in row.items() if isinstance(v, (int, float))}
+    suite = task.metrics(Stage.VAL)
+    numbers = {
+        f"val/{name}": float(value)
+        for name, value in row.items()
+        if isinstance(value, (int, float)) and not suite.is_record(name)
+    }
     return seconds, {name: value for name, value in numbers.items() if not math.isnan(value)}
 
 
@@ -226,6 +246,25 @@ def _notes(config: Config, facts: DataFacts) -> list[str]:
     absent = [name for name in config.evaluation.splits if not samples.get(name)]
     if absent:
         notes.append(f"nothing to evaluate in {', '.join(absent)}: set data.split")
+    return notes
+
+
+def _label_notes(task: Task) -> list[str]:
+    """Tell how many training images each class has, and how many have no label for a head."""
+    notes, facts = [], task.facts
+    count = facts.samples.get("train", 0)
+    for head, goal in task.goals.items():
+        of = "" if set(task.goals) == {"output"} else f" of {head}"
+        counts = facts.class_samples.get(goal.key, ())
+        if not goal.dense and counts and len(counts) == len(goal.classes):
+            pairs = zip(counts, goal.classes, strict=True)
+            shown = ", ".join(f"{number} {name}" for number, name in pairs)
+            notes.append(f"training images by class{of}: {shown}")
+        missing = facts.missing.get(goal.key, 0)
+        if missing and goal.masks_missing:
+            notes.append(
+                f"{missing} of {count} training images have no label{of}: they do not count there"
+            )
     return notes
 
 

@@ -98,13 +98,18 @@ def test_split(
     checkpoint: str,
     *,
     quiet: bool,
+    kept_as: str | None = None,
 ) -> Scores:
-    """Apply a task to every image of a split and sum up."""
+    """Apply a task to every image of a split and sum up.
+
+    Pictures and predictions are kept under ``kept_as`` where images of another source are measured.
+    """
+    name = kept_as or split
     callbacks: list[pl.Callback] = [
-        TestPictures(_folder(run, split), config.trainer.pictures.count, tuple(data.target.classes))
+        TestPictures(_folder(run, name), config.trainer.pictures.count, tuple(data.target.classes))
     ]
     if config.evaluation.save_predictions:
-        callbacks.append(SavePredictions(run.path / PREDICTIONS / split))
+        callbacks.append(SavePredictions(run.path / PREDICTIONS / name))
     if not quiet and config.trainer.enable_progress_bar is not False:
         callbacks.append(TestProgress(split))
     tester = _tester(config, machine, callbacks)
@@ -114,7 +119,7 @@ def test_split(
         config.evaluation,
         config.seed,
         task.metrics(Stage.TEST),
-        split=split,
+        split=name,
         checkpoint=checkpoint,
         run=run.id,
     )
@@ -133,14 +138,14 @@ def _measure(
     name = load_state(task, run, checkpoint or config.inference.checkpoint)
     try:
         with quiet_libraries():
-            found = test_split(run, config, machine, task, data, where, name, quiet=quiet)
+            return test_split(
+                run, config, machine, task, data, where, name, quiet=quiet, kept_as=split
+            )
     except Exception as error:
         better = explained(error)
         if better is error:
             raise
         raise better from error
-    found.summary["split"] = split
-    return found
 
 
 def images_to_measure(

@@ -107,11 +107,10 @@ class ImagePredictor(ABC):
         try:
             for number in range(len(frames)):
                 with _naming(frames, number):
-                    made = self.results(frames.read(number), tabular)
-                    found.append(results.value_of(made, has_channels=has_channels))
+                    found.append(self.results(frames.read(number), tabular))
         except SpacingUnknownError as error:
             raise DataError(Problem(self._spacing_remedy(), file=ARRAY)) from error
-        return results.stacked(found) if movie else found[0]
+        return results.value_of(found, has_channels=has_channels, movie=movie)
 
     def file(
         self,

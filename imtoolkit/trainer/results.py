@@ -244,25 +244,26 @@ def raw_of(goal: Any, evidence: torch.Tensor) -> torch.Tensor:
     return logits_of(evidence, exclusive=not getattr(goal, "multilabel", False))
 
 
-def value_of(results: list[Result], *, has_channels: bool) -> Any:
+def value_of(frames: list[list[Result]], *, has_channels: bool, movie: bool) -> Any:
     """Return what an image gives in Python: an array, a class, a number, or a dict of them by head.
 
     Args:
-        results: What each output says.
+        frames: What each output says, for each time point.
         has_channels: Whether the image came with an axis of channels; where it did not, a predicted
             image of one channel has none either.
+        movie: Whether the image has an axis of time: pixels become ``(T, ...)``, others a list.
     """
-    values = {one.head: _value(one, has_channels) for one in results}
+    values = {
+        head: _joined([_value(frame[place], has_channels) for frame in frames], movie)
+        for place, head in enumerate(one.head for one in frames[0])
+    }
     return values[""] if set(values) == {""} else values
 
 
-def stacked(values: list[Any]) -> Any:
-    """Join what the frames of a film give: pixels to an array ``(T, ...)``, others to a list."""
-    if isinstance(values[0], np.ndarray):
-        return np.stack(values)
-    if isinstance(values[0], dict) and any(isinstance(v, np.ndarray) for v in values[0].values()):
-        return {head: stacked([value[head] for value in values]) for head in values[0]}
-    return values
+def _joined(values: list[Any], movie: bool) -> Any:
+    if not movie:
+        return values[0]
+    return np.stack(values) if isinstance(values[0], np.ndarray) else values
 
 
 def _value(result: Result, has_channels: bool) -> Any:

@@ -1,5 +1,6 @@
 """Files and pictures of evaluated images, made of the predictions that were measured."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from imtoolkit import io
-from imtoolkit.callbacks.pictures import Pictures, TestPictures
+from imtoolkit.callbacks.evaluated import Evaluated, EvaluatedHead
+from imtoolkit.callbacks.pictures import Pictures, TestPictures, notes_of, row_of
 from imtoolkit.callbacks.predictions import SavePredictions, place_of
 from imtoolkit.config.sections import InferenceConfig
 from tests.helpers.discs import FACTS, Discs, loader, task_of, trainer_of
@@ -84,3 +86,51 @@ def test_a_picture_holds_the_first_images_and_what_was_predicted(
         np.testing.assert_array_equal(row["prediction"], expected.numpy())
         np.testing.assert_array_equal(row["target"], images[index]["target"][0].numpy())
         assert row["image"].shape == (1, 32, 32)
+
+
+def head(name: str = "") -> EvaluatedHead:
+    return EvaluatedHead(name, False, torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (
+            {"target": "a", "predicted": "a", "probability/a": 0.9},
+            ("target: a, prediction: a (0.90)", True),
+        ),
+        (
+            {"target": None, "predicted": "a", "probability/a": 0.9},
+            ("prediction: a (0.90)", None),
+        ),
+        (
+            {"target/a": 1.0, "target/b": 0.0, "predicted/a": 1, "predicted/b": 1}
+            | {"probability/a": 0.9, "probability/b": 0.8},
+            ("target: a, prediction: a, b", False),
+        ),
+        (
+            {"target/a": math.nan, "predicted/a": 0, "probability/a": 0.1},
+            ("prediction: none", None),
+        ),
+        ({"target": 1.5, "predicted": 1.25}, ("target: 1.5, prediction: 1.25", None)),
+        ({"target": math.nan, "predicted": 1.25}, ("prediction: 1.25", None)),
+    ],
+)
+def test_what_is_said_of_a_whole_image_is_put_in_words(row, expected) -> None:
+    assert notes_of(head(), row) == [expected]
+
+
+def test_notes_of_heads_have_their_names() -> None:
+    row = {"kind/target": "a", "kind/predicted": "b", "kind/probability/b": 0.5}
+    row |= {"size/target/x": 1.0, "size/predicted/x": 2.0}
+    assert notes_of(head("kind"), row) == [("kind: a, predicted b (0.50)", False)]
+    assert notes_of(head("size"), row) == [("size x: 1, predicted 2", None)]
+
+
+def test_the_magnitude_of_complex_images_is_shown() -> None:
+    pair = torch.stack([torch.full((4, 4), 3.0), torch.full((4, 4), 4.0)])
+    heads = (EvaluatedHead("", True, pair, pair, (), is_complex=True, metric="psnr"),)
+    row = row_of(Evaluated("a", pair, heads, {"psnr": 20.0}))
+    assert (row["image"].shape, row["scores"]) == ((1, 4, 4), {"psnr": 20.0})
+    assert (row["prediction"] == 5).all()
+    assert (row["target"] == 5).all()

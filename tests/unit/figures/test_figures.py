@@ -23,7 +23,7 @@ from imtoolkit.figures.colours import (
 )
 from imtoolkit.figures.curves import metric_curves
 from imtoolkit.figures.overlay import differences, most_labelled_slice, overlay
-from imtoolkit.figures.panels import sample_figure
+from imtoolkit.figures.panels import WRONG, sample_figure
 
 
 def headings(figure) -> list[str]:
@@ -255,3 +255,37 @@ def test_no_window_state_is_touched() -> None:
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_images_without_other_pixels_stand_side_by_side_and_wrong_ones_are_red() -> None:
+    notes = [("target: a, prediction: a (0.90)", True)], [("target: a, prediction: b", False)]
+    rows = [{"image": np.eye(8), "id": f"s{n}", "notes": notes[n % 2]} for n in range(5)]
+    figure = sample_figure(rows)
+    assert len(figure.axes) == 8  # two lines of four
+    assert headings(figure)[1] == "s1\ntarget: a, prediction: b"
+    colours = [axes.title.get_color() for axes in figure.axes[:5]]
+    assert colours == ["black", WRONG, "black", WRONG, "black"]
+
+
+def test_each_head_has_columns_of_its_own() -> None:
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:5, 2:5] = 1
+    depth = np.random.default_rng(0).random((1, 8, 8))
+    heads = {
+        "mask": {"target": mask, "prediction": mask, "classes": ("background", "cell")},
+        "depth": {"prediction": depth},
+    }
+    figure = sample_figure([{"image": np.eye(8), "heads": heads}])
+    columns = ["image", "mask target", "mask prediction", "mask differences", "depth prediction"]
+    assert headings(figure) == columns
+    assert "cell" in legend(figure)
+
+
+def test_a_noisy_image_has_the_scale_of_its_target_and_another_kind_its_own() -> None:
+    rng = np.random.default_rng(0)
+    clean = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))[None]
+    noisy = clean + rng.normal(0, 0.1, clean.shape).astype(np.float32)
+    alike = sample_figure([{"image": noisy, "target": clean, "prediction": clean}])
+    np.testing.assert_allclose(shown(alike, 0), to_rgb(noisy, like=clean))
+    other = sample_figure([{"image": 1000 * noisy, "target": clean, "prediction": clean}])
+    np.testing.assert_allclose(shown(other, 0), to_rgb(1000 * noisy))
