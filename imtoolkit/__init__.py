@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from imtoolkit.tasks.base import Task
     from imtoolkit.trainer.check import CheckReport, check_run
     from imtoolkit.trainer.evaluate import evaluate
-    from imtoolkit.trainer.predict import Predictor, predict
+    from imtoolkit.trainer.evaluate_ensemble import evaluate_ensemble
+    from imtoolkit.trainer.predict import predict
+    from imtoolkit.trainer.predictor import Predictor
     from imtoolkit.trainer.resume import resume
     from imtoolkit.trainer.scores import Scores
     from imtoolkit.trainer.train import train
@@ -62,6 +64,7 @@ __all__ = [
     "add_plugin",
     "check_run",
     "evaluate",
+    "evaluate_ensemble",
     "list_runs",
     "load_config",
     "open_run",
@@ -82,7 +85,7 @@ _HOMES: Final = {
     "DataFacts": "imtoolkit.core.facts",
     "ImageDataModule": "imtoolkit.data.datamodule",
     "ImtoolkitError": "imtoolkit.core.errors",
-    "Predictor": "imtoolkit.trainer.predict",
+    "Predictor": "imtoolkit.trainer.predictor",
     "Run": "imtoolkit.runs.run",
     "RunError": "imtoolkit.core.errors",
     "Scores": "imtoolkit.trainer.scores",
@@ -92,6 +95,7 @@ _HOMES: Final = {
     "add_plugin": "imtoolkit.core.registry",
     "check_run": "imtoolkit.trainer.check",
     "evaluate": "imtoolkit.trainer.evaluate",
+    "evaluate_ensemble": "imtoolkit.trainer.evaluate_ensemble",
     "load_config": "imtoolkit.config.loading",
     "predict": "imtoolkit.trainer.predict",
     "read": "imtoolkit.io.formats",

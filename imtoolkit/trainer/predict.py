@@ -33,8 +33,6 @@ from imtoolkit.trainer.inputs import (
 from imtoolkit.trainer.predictor import Predictor
 from imtoolkit.trainer.results import dense_heads, makes_fractions
 
-__all__ = ["TABLE", "Predictor", "predict"]
-
 log = logging.getLogger(__name__)
 
 TABLE: Final = "predictions.csv"

@@ -289,6 +289,31 @@ def test_enhanced_images_keep_their_fractions_and_their_kind_of_file(
     assert (denoiser.path / "predictions" / "test" / "11_noisy.tif.ome.tif").is_file()
 
 
+def test_enlarged_images_have_the_smaller_pixel_size(
+    table: Path, runs: None, tmp_path: Path
+) -> None:
+    rows = []
+    for number in range(5):
+        fine = np.kron(drawn(number)["clean"][:16, :16], np.ones((2, 2), np.float32))
+        small = fine.reshape(16, 2, 16, 2).mean((1, 3))
+        for name, pixels, size in (("small", small, 0.5), ("fine", fine, 0.25)):
+            places: dict[str, Any] = {"spacing": (size, size), "unit": "micrometer", "axes": "YX"}
+            io.write(tmp_path / f"{number}_{name}.ome.tif", pixels, **places)
+        split = ("train", "train", "train", "val", "test")[number]
+        names = {"image": f"{number}_small.ome.tif", "target": f"{number}_fine.ome.tif"}
+        rows.append({**names, "split": split})
+    pd.DataFrame(rows).to_csv(tmp_path / "pairs.csv", index=False)
+    net = {"name": "UNet", "params": {"channels": [4, 8], "strides": [2]}}
+    task = {"category": "enhancement", "residual": True, "net": net}
+    run = trained(tmp_path / "pairs.csv", None, task, preprocess=["enlarge"])
+    (written,) = imt.predict(run, tmp_path / "4_small.ome.tif", tmp_path / "out")
+    found = io.read(written)
+    assert found.pixels.shape == (1, 32, 32)
+    assert found.spacing == pytest.approx((0.25, 0.25))
+    twice = imt.predict([run, run], io.read(tmp_path / "4_small.ome.tif").pixels[0])
+    np.testing.assert_allclose(twice, found.pixels[0], atol=1e-5)
+
+
 def test_each_head_has_its_file_and_its_columns(several: Run, table: Path, tmp_path: Path) -> None:
     found = imt.predict(several, noisy(11))
     assert set(found) == {"mask", "kind", "radius"}
