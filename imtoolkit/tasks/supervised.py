@@ -105,7 +105,8 @@ class SupervisedTask(Task):
         if tried is not None:
             raw, size = tried
             image = torch.empty((2, self.facts.in_channels, *size), device="meta")
-            self.goal.check_output(self._single(raw), image, self._net_name)
+            # which sizes fit is told by what follows
+            self.goal.check_output(self._single(raw), image, self._net_name, size=False)
         super().check_nets()
 
     # --- the step -------------------------------------------------------------------------------

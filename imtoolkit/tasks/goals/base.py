@@ -131,19 +131,21 @@ class Goal(ABC):
 
     # --- shapes -------------------------------------------------------------------------------
 
-    def check_output(self, raw: Tensor, image: Tensor, net: str) -> None:
+    def check_output(self, raw: Tensor, image: Tensor, net: str, *, size: bool = True) -> None:
         """Refuse an output of another shape than the goal needs.
 
         Args:
             raw: The output.
             image: What the net was given ``(B, C, [Z,] Y, X)``.
             net: Name of the net, for the message.
+            size: Whether the spatial size counts as well.
 
         Raises:
             ConfigError: With the shapes of both sides.
         """
         wanted = (raw.shape[0], self.out_channels, *(image.shape[2:] if self.dense else ()))
-        if tuple(raw.shape) == wanted:
+        counts = len(wanted) if size else 2
+        if raw.ndim == len(wanted) and tuple(raw.shape[:counts]) == wanted[:counts]:
             return
         message = (
             f"net '{net}' returns {list(raw.shape)}{self._of()} for a batch of images "
@@ -169,7 +171,10 @@ class Goal(ABC):
                 f"It has {raw.shape[1]} instead of {self.out_channels} output channels: leave "
                 "their number out of its parameters, and it is filled in"
             )
-        return "Input and output must have the same spatial shape: check strides and padding"
+        return (
+            "Input and output must have the same spatial shape: check strides and padding, and "
+            "data.patch.size"
+        )
 
 
 def pixel_inputs(batch: Mapping[str, Any]) -> tuple[Tensor | None, Tensor | None]:

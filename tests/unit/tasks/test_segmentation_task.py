@@ -200,6 +200,10 @@ def test_a_patch_that_the_net_cannot_take_is_refused_before_training() -> None:
     facts = DataFacts(spatial_dims=2, in_channels=1, patch_size=(30, 30))
     with pytest.raises(ConfigError, match=r"data\.patch\.size.*Sizes that fit: .*\[32, 32\]"):
         task_of(facts)
+    rounding = {"net": Component("UNet", {"channels": [4, 8], "strides": [2]})}  # 15 becomes 16
+    odd = DataFacts(spatial_dims=2, in_channels=1, patch_size=(15, 15))
+    with pytest.raises(ConfigError, match=r"data\.patch\.size.*Sizes that fit: .*\[16, 16\]"):
+        task_of(odd, nets=rounding)
     with pytest.raises(ConfigError, match=r"inference\.tile.*\[32, 32\]"):
         task_of(inference=InferenceConfig(tile=[30, 30]))
     with pytest.raises(ConfigError, match="expected 2 numbers, since the images are 2D"):
