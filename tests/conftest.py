@@ -30,6 +30,15 @@ os.environ.update(
 )
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """Sums depend on the number of threads in the last bits; tests compare bits."""
