@@ -27,7 +27,7 @@ def test_it_draws_in_three_dimensions(tmp_path: Path) -> None:
 def test_it_answers_scripts_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["samples", "denoise", str(tmp_path / "set"), "--count", "1", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer["parts"] == ["clean", "noisy"]
+    assert answer["parts"] == ["again", "clean", "noisy"]
     assert answer["folder"] == str(tmp_path / "set")
 
 
