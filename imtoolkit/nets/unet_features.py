@@ -21,7 +21,8 @@ class UNetFeatures(BasicUNet):  # type: ignore[misc]
         out_channels: Channels of logits; left out, the net gives its maps.
         features: Channels of the five levels of the encoder and of the finest decoded map.
         act: As MONAI names it.
-        norm: As MONAI names it.
+        norm: As MONAI names it. Norms over each image, such as ``instance``, take from the bottleneck
+            the means that a head which pools it would read.
         dropout: Probability in each level.
         upsample: ``deconv``, ``pixelshuffle`` or ``nontrainable``.
 
@@ -47,7 +48,7 @@ class UNetFeatures(BasicUNet):  # type: ignore[misc]
             "LeakyReLU",
             {"negative_slope": 0.1, "inplace": True},
         ),
-        norm: str | tuple[str, dict[str, Any]] = ("instance", {"affine": True}),
+        norm: str | tuple[str, dict[str, Any]] = "batch",
         dropout: float = 0.0,
         upsample: str = "deconv",
     ) -> None:
