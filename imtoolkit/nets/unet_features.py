@@ -21,8 +21,8 @@ class UNetFeatures(BasicUNet):  # type: ignore[misc]
         out_channels: Channels of logits; left out, the net gives its maps.
         features: Channels of the five levels of the encoder and of the finest decoded map.
         act: As MONAI names it.
-        norm: As MONAI names it. Norms over each image, such as ``instance``, take from the bottleneck
-            the means that a head which pools it would read.
+        norm: As MONAI names it. Norms over each image, such as ``instance``, take from the
+            bottleneck the means that a head which pools it would read.
         dropout: Probability in each level.
         upsample: ``deconv``, ``pixelshuffle`` or ``nontrainable``.
 
