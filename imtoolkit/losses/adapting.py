@@ -43,6 +43,8 @@ class AdaptedLoss(nn.Module):
     Attributes:
         needs_target: Whether it compares with a target at all.
         computed: Whether it is a number that the net computed.
+        of_labels: Whether it compares with class numbers.
+        of_pixels: Whether it looks at pixels, so that it takes no values of whole images.
 
     Shape:
         prediction ``(B, K, [Z,] Y, X)`` or ``(B, K)``; target ``(B, 1, [Z,] Y, X)`` or ``(B,)`` of
@@ -58,6 +60,8 @@ class AdaptedLoss(nn.Module):
         self.activated = activated
         self.needs_target = bool(getattr(loss, "needs_target", True))
         self.computed = bool(getattr(loss, "computed", False))
+        self.of_labels = _innermost(loss, "of_labels", True)
+        self.of_pixels = _innermost(loss, "of_pixels", False)
         self._takes_weight = "weight" in inspect.signature(loss.forward).parameters
 
     def forward(
@@ -196,6 +200,16 @@ def build_loss(
         )
         raise ComponentError(Problem(message, where=f"{where}.activation"))
     return AdaptedLoss(loss, name, activated=activation is not None), bool(weighting)
+
+
+def _innermost(loss: nn.Module, fact: str, otherwise: bool) -> bool:
+    """Return what a loss tells about itself, or else the one that it wraps."""
+    inner: Any = loss
+    while isinstance(inner, nn.Module):
+        if hasattr(inner, fact):
+            return bool(getattr(inner, fact))
+        inner = getattr(inner, "loss", None)
+    return otherwise
 
 
 def _label_switches(

@@ -44,6 +44,7 @@ class ConnectivityLoss(nn.Module):
         4.0
     """
 
+    of_pixels = True
     takes_logits = True
 
     def __init__(self, *, include_background: bool = False, connectivity: str = "full") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,11 @@ class ImageLoss(nn.Module, ABC):
         complex_channels: Channels are pairs of real and imaginary part, one pair after the other;
             their magnitudes are compared instead of each channel by itself.
     """
+
+    of_labels: ClassVar[bool] = False
+    """Whether it compares with class numbers."""
+    of_pixels: ClassVar[bool] = True
+    """Whether it looks at pixels, so that numbers of whole images are nothing for it."""
 
     def __init__(self, *, complex_channels: bool = False) -> None:
         super().__init__()

@@ -35,7 +35,10 @@ def prepared(
             message = f"got a {name} of {tuple(tensor.shape)}; expected {expected}"
             raise ValueError(message)
     if target.is_floating_point():
-        message = f"got a target of {target.dtype}; expected integer labels"
+        message = (
+            f"got a target of {target.dtype}; expected integer labels. Images and numbers are "
+            "learnt with mse, l1 or charbonnier, for example"
+        )
         raise ValueError(message)
     labels = target.long()
     if weight is None:

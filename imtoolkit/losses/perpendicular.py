@@ -38,6 +38,9 @@ class PerpendicularLoss(nn.Module):
         [0.0, 5.0, 10.0]
     """
 
+    of_labels = False
+    of_pixels = True
+
     def __init__(self, magnitude: str = "l1", *, eps: float = 1e-3) -> None:
         super().__init__()
         self.magnitude = check_choice("magnitude", magnitude, ("l1", "l2", "none"))

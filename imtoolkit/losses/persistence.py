@@ -56,6 +56,7 @@ class PersistentHomologyLoss(nn.Module):
         0.0
     """
 
+    of_pixels = True
     takes_logits = True
 
     def __init__(

@@ -25,6 +25,8 @@ class PixelLoss(ImageLoss):
         Returns a scalar, 0 where nothing counts.
     """
 
+    of_pixels = False
+
     def compare(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         """See `ImageLoss`."""
         if prediction.ndim > 2:

@@ -51,6 +51,9 @@ class SpectralLoss(nn.Module):
         True
     """
 
+    of_labels = False
+    of_pixels = True
+
     def __init__(
         self, compare: str = "complex", *, norm: str = "l1", complex_channels: bool = False
     ) -> None:

@@ -91,6 +91,13 @@ class Term:
         except ValueError as error:
             message = f"loss term '{self.name}': {error}"
             raise ComponentError(message) from error
+        except (IndexError, TypeError) as error:
+            there = "no target" if target is None else f"a target {list(target.shape)}"
+            message = (
+                f"loss term '{self.name}' does not take a prediction {list(prediction.shape)} with "
+                f"{there}: {error}. Choose a loss for such values: imtoolkit components loss"
+            )
+            raise ComponentError(message) from error
         return value
 
     def read(
@@ -125,7 +132,8 @@ class Term:
             return raw[self.prediction]
         message = (
             f"loss term '{self.name}' reads the output {self.prediction!r}, but the net returns "
-            f"{listed(list(raw))}: set 'prediction' to one of them"
+            f"{listed(list(raw))}: set 'prediction' to one of them."
+            f"{did_you_mean(self.prediction or '', raw)}"
         )
         raise ComponentError(message)
 
@@ -135,9 +143,11 @@ class Term:
             return target
         if not self.needs_target:
             return None
+        there = [key for key, value in batch.items() if isinstance(value, Tensor)]
         message = (
             f"loss term '{self.name}' compares with '{self.target}', but the batch holds "
-            f"{listed(list(batch))}: set 'target' to one of them"
+            f"{listed(there) or 'no tensors'}: set 'target' to one of them, or leave it out."
+            f"{did_you_mean(self.target, there)}"
         )
         raise ComponentError(message)
 

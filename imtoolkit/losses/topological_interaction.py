@@ -41,6 +41,7 @@ class TopologicalInteractionLoss(nn.Module):
         [0, 1, 1, 0, 0]
     """
 
+    of_pixels = True
     takes_logits = True
 
     def __init__(

@@ -109,7 +109,9 @@ class DeepSupervision(nn.Module):
         self, outputs: Sequence[Tensor], batch: Mapping[str, Any], step: int | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         read = {WEIGHT, *(term.target for term in self.loss.terms)}
-        maps = {key: value for key, value in batch.items() if key in read}
+        # where a target is absent, the message names what there is
+        whole = any(term.target not in batch for term in self.loss.terms)
+        maps = {key: value for key, value in batch.items() if whole or key in read}
         factors = [0.5**level for level in range(len(outputs))]
         results = [self._of_one(output, _resized(maps, output), step) for output in outputs]
         shares = [factor / sum(factors) for factor in factors]

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from imtoolkit.config.sections import Component, LossTerm, TaskConfig
+from imtoolkit.core.batch import TARGET
 from imtoolkit.core.errors import ConfigError, Problem, listed
-from imtoolkit.losses.adapting import build_loss
+from imtoolkit.losses.adapting import AdaptedLoss, build_loss
 from imtoolkit.losses.weighted_sum import Term, WeightedSum
 
 from .masking import LabelledOnly
@@ -67,6 +68,8 @@ def _build_term(name: str, term: LossTerm, goal: Goal | None) -> tuple[Term, boo
         activation=term.activation,
         where=f"task.losses.{name}",
     )
+    if goal is not None:
+        _check_kind(term, goal, loss, f"task.losses.{name}")
     masked = goal is not None and goal.masks_missing
     made = Term(
         name,
@@ -80,6 +83,18 @@ def _build_term(name: str, term: LossTerm, goal: Goal | None) -> tuple[Term, boo
         term.resize_target,
     )
     return made, took_weights or params != term.params
+
+
+def _check_kind(term: LossTerm, goal: Goal, loss: AdaptedLoss, where: str) -> None:
+    """Refuse a loss of pixels for whole images, and one of images for classes."""
+    takes, remedy = "", "cross_entropy, for one" if goal.labels else "smooth_l1, for one"
+    if loss.of_pixels and not goal.dense:
+        takes = "pixels"
+    elif goal.labels and not loss.of_labels and term.target in (TARGET, goal.loss_key):
+        takes, remedy = "images or numbers", "dice_ce, for one" if goal.dense else remedy
+    if takes:
+        message = f"loss '{term.name}' compares {takes}, and this is {goal.describe()}: take "
+        raise ConfigError(Problem(message + remedy, where=where))
 
 
 def _check_weights(terms: Mapping[str, tuple[LossTerm, Goal | None]], weighted: set[str]) -> None:
