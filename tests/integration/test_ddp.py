@@ -10,14 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 import imtoolkit as imt
-from imtoolkit import io
 from imtoolkit.core.errors import RunError
 from imtoolkit.runs import Run, State
+from tests.helpers import process
+from tests.helpers.process import write_squares
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="gloo on Linux")]
 
@@ -44,29 +44,13 @@ trainer: {max_epochs: 2, accelerator: cpu, devices: 2, strategy: ddp, pictures: 
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a config and nine small images of squares with their labels."""
     folder = tmp_path_factory.mktemp("ddp")
-    (folder / "images").mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(9):
-        labels = np.zeros((24, 24), np.uint8)
-        y, x = rng.integers(2, 12, 2)
-        labels[y : y + 9, x : x + 9] = 1
-        image = (rng.normal(100, 20, labels.shape) + 60 * labels).astype(np.uint16)
-        io.write(folder / "images" / f"{number:02d}_IM.tif", image)
-        io.write(folder / "images" / f"{number:02d}_GT.tif", labels)
+    write_squares(folder / "images", 9)
     (folder / "pair.yaml").write_text(CONFIG)
     return folder
 
 
-def call(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    cache = str(folder / "cache")
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "IMTOOLKIT_CACHE": cache, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def call(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return process.call(folder, *command, IMTOOLKIT_CACHE=str(folder / "cache"))
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from imtoolkit import io
 from imtoolkit.runs import Run, State
+from tests.helpers.process import KILLER, imtoolkit, write_squares
 
 pytestmark = [
     pytest.mark.slow,
@@ -52,33 +49,12 @@ callbacks: [Killer]
 evaluation: {{splits: []}}
 """
 
-KILLER = '''
-"""Kills its process at the batch that the environment names."""
-import os
-import signal
-import pytorch_lightning as pl
-
-
-class Killer(pl.Callback):
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if os.environ.get("KILL_AT") == f"{trainer.current_epoch}:{batch_idx}":
-            os.kill(os.getpid(), getattr(signal, os.environ.get("KILL_BY", "SIGKILL")))
-'''
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with eleven small images of squares and their labels."""
     folder = tmp_path_factory.mktemp("resume")
-    (folder / "images").mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(11):
-        labels = np.zeros((24, 24), np.uint8)
-        y, x = rng.integers(2, 12, 2)
-        labels[y : y + 9, x : x + 9] = 1
-        image = (rng.normal(100, 20, labels.shape) + 60 * labels).astype(np.uint16)
-        io.write(folder / "images" / f"{number:02d}_IM.tif", image)
-        io.write(folder / "images" / f"{number:02d}_GT.tif", labels)
+    write_squares(folder / "images", 11)
     (folder / "killer.py").write_text(KILLER)
     return folder
 
@@ -87,18 +63,6 @@ def config_file(folder: Path, workers: int, checkpoint: str) -> Path:
     path = folder / f"workers{workers}-{checkpoint.partition(':')[0]}.yaml"
     path.write_text(CONFIG.format(workers=workers, checkpoint=checkpoint))
     return path
-
-
-def imtoolkit(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "imtoolkit.cli.main", *words]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 def train(folder: Path, config: Path, run: Path, **environment: str) -> int:
