@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from .composition import Headed, named_modules, one_map
-from .features import features_of, uniform
+from .features import as_backbone, features_of, uniform
 from .inputs import call
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class Composed(Headed):
         post: nn.Module | None = None,
     ) -> None:
         super().__init__(post)
-        self.pre = pre
-        self.backbone = backbone
+        self.pre = None if pre is None else as_backbone(pre)
+        self.backbone = backbone if post is None else as_backbone(backbone)
 
     @classmethod
     def assemble(cls, params: Mapping[str, Any], slot: Slot, make: Assembler) -> Composed:
@@ -108,7 +108,7 @@ class MultiHead(Composed):
         heads: Mapping[str, nn.Module],
         pre: nn.Module | None = None,
     ) -> None:
-        super().__init__(backbone, pre)
+        super().__init__(as_backbone(backbone), pre)
         self.heads = named_modules(heads, "head")
 
     @classmethod

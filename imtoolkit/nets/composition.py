@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from imtoolkit.core.batch import IMAGE
 from imtoolkit.core.errors import ComponentError
 
 from .features import Features, feed, main_index
 from .inputs import call, inputs_of
-
-LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+from .resizing import resized
 
 
 class Headed(nn.Module):
@@ -95,10 +93,7 @@ def restored(output: Any, image: Tensor | None) -> Any:
     """
     if not isinstance(output, Tensor) or image is None or output.ndim != image.ndim:
         return output
-    size = tuple(image.shape[2:])
-    if tuple(output.shape[2:]) == size:
-        return output
-    return functional.interpolate(output, size=size, mode=LINEAR[len(size)], align_corners=False)
+    return resized(output, image.shape[2:])
 
 
 def one_map(features: Features, source: nn.Module | None = None) -> Tensor:

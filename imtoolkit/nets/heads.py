@@ -14,10 +14,9 @@ from monai.networks.blocks import Convolution
 from monai.networks.layers.factories import Conv, Dropout
 from monai.networks.layers.utils import get_norm_layer
 from torch import Tensor, nn
-from torch.nn import functional
 
-from .composition import LINEAR
 from .global_pool import GlobalPooling, Pooling
+from .resizing import resized
 
 Layer = str | tuple[str, dict[str, Any]]
 
@@ -162,11 +161,8 @@ class SimpleMultidepthConv(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Return ``(B, K, [Z,] Y, X)`` in the size of the finest map."""
-        size = tuple(maps[0].shape[2:])
         same = [
-            functional.interpolate(
-                level(one), size=size, mode=LINEAR[len(size)], align_corners=False
-            )
+            resized(level(one), maps[0].shape[2:])
             for level, one in zip(self.levels, maps, strict=True)
         ]
         output: Tensor = self.out(self.mix(torch.cat(same, dim=1)))

@@ -7,12 +7,11 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from imtoolkit.core.errors import ComponentError, did_you_mean, listed
 
-from .composition import LINEAR
 from .features import Features
+from .resizing import resized
 
 
 def _difference(parts: Sequence[Tensor]) -> Tensor:
@@ -96,13 +95,9 @@ def _level(parts: Sequence[Tensor], join: str) -> Tensor:
         message = f"the branches give {shapes}: vectors and maps cannot be joined"
         raise ComponentError(message)
     size = tuple(first.shape[2:])
-    same = [part if tuple(part.shape[2:]) == size else _resampled(part, size) for part in parts]
+    same = [resized(part, size) for part in parts]
     if join != "concat" and len({part.shape[1] for part in same}) > 1:
         widths = listed([str(part.shape[1]) for part in same])
         message = f"the branches give {widths} channels, which '{join}' cannot join; take concat"
         raise ComponentError(message)
     return JOINS[join](same)
-
-
-def _resampled(part: Tensor, size: tuple[int, ...]) -> Tensor:
-    return functional.interpolate(part, size=size, mode=LINEAR[len(size)], align_corners=False)

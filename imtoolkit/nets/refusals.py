@@ -15,6 +15,7 @@ from imtoolkit.core.facts import DataFacts
 from imtoolkit.core.filled import FILLED
 
 from .filling import signature_of
+from .idle import freeze_idle
 from .sizes import SizeProbe
 
 
@@ -44,7 +45,7 @@ def made(
 
 def _made(name: str, params: Mapping[str, Any]) -> nn.Module:
     net: nn.Module = registry.build("net", name, params)
-    return net
+    return freeze_idle(net)
 
 
 def _sized_by(params: Mapping[str, Any]) -> str | None:

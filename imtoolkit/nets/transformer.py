@@ -85,7 +85,7 @@ class PatchTransformer(nn.Module):
         x = self.embed(_padded(x, self.patch_size))
         grid = tuple(x.shape[2:])
         tokens = x.flatten(2).transpose(1, 2)  # (B, N, C)
-        tokens = tokens + positions(grid, tokens.shape[2]).to(tokens)
+        tokens = tokens + positions(grid, tokens.shape[2], tokens.device).to(tokens)
         if self.class_token is not None:
             tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
         tokens = self.norm(self.blocks(tokens))
@@ -94,7 +94,7 @@ class PatchTransformer(nn.Module):
         return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
 
 
-def positions(grid: tuple[int, ...], width: int) -> Tensor:
+def positions(grid: tuple[int, ...], width: int, device: torch.device | str = "cpu") -> Tensor:
     """Return ``(N, width)``: sines and cosines of each axis' place, an equal part for each axis.
 
     Example:
@@ -102,9 +102,10 @@ def positions(grid: tuple[int, ...], width: int) -> Tensor:
         (torch.Size([6, 8]), [0.0, 0.0, 1.0, 1.0])
     """
     part = width // len(grid)
-    rates = 10000.0 ** (-torch.arange(part // 2) / max(part // 2, 1))
+    rates = 10000.0 ** (-torch.arange(part // 2, device=device) / max(part // 2, 1))
     axes = []
-    for place in torch.meshgrid(*(torch.arange(length) for length in grid), indexing="ij"):
+    lines = (torch.arange(length, device=device) for length in grid)
+    for place in torch.meshgrid(*lines, indexing="ij"):
         angles = place.flatten()[:, None] * rates
         axes += [angles.sin(), angles.cos()]
     return torch.cat(axes, dim=1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from imtoolkit.core.errors import ComponentError
 
 from .features import tokens_to_map
+from .idle import freeze_idle
 
 
 class VisionTransformer(MonaiViT):  # type: ignore[misc]
@@ -82,6 +83,7 @@ class VisionTransformer(MonaiViT):  # type: ignore[misc]
             post_activation="none",
             qkv_bias=qkv_bias,
         )
+        freeze_idle(self)
         self.maps = tuple(maps)
         self.feature_channels = (hidden_size,) * (len(self.maps) or 1)
         self.reductions = (max(sides),) * (len(self.maps) or 1)

@@ -10,12 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError, ConfigError
 from imtoolkit.core.facts import DataFacts
 from imtoolkit.nets.building import build_net
 from imtoolkit.nets.composed import Composed, MultiHead
 from imtoolkit.nets.inputs import inputs_of
 from imtoolkit.nets.multi_stream import MultiStream
+from imtoolkit.nets.outputs import main_output
+from imtoolkit.nets.resnet import ResNet
 from imtoolkit.nets.siamese import Siamese
 from imtoolkit.nets.sizes import SizeProbe
 from imtoolkit.nets.wrapped import Wrapped
@@ -132,6 +135,35 @@ def test_a_classifier_that_no_head_needs_is_taken_off() -> None:
     net = build_net("composed", {"backbone": "resnet10", "post": "global_pool"}, facts(), 2)
     assert not any("fc" in name for name, _ in net.named_parameters())
     assert_gradients_reach_all(net, run(net, facts()))
+
+
+def test_a_classifier_is_taken_off_a_module_from_python_as_well() -> None:
+    image = torch.rand(2, 1, 32, 32)
+    heads = {"kind": registry.build("net", "global_pool", {"in_channels": 32, "out_channels": 2})}
+    for made in (Composed(ResNet(1, 2, 5, width=4), post=heads["kind"]),
+                 MultiHead(ResNet(1, 2, 5, width=4), heads)):  # fmt: skip
+        assert_gradients_reach_all(made, made(image))
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("vit", {"hidden_size": 12, "num_heads": 2, "num_layers": 1}),
+        ("ViT", {"patch_size": 16, "hidden_size": 12, "mlp_dim": 8, "num_heads": 2}),
+        ("UNETR", {"feature_size": 4, "hidden_size": 12, "mlp_dim": 8, "num_heads": 2}),
+        ("FlexibleUNet", {"backbone": "efficientnet-b0"}),
+        ("BasicUNetPlusPlus", {"features": [4, 4, 4, 4, 8, 4]}),
+    ],
+)
+def test_every_trained_weight_gets_a_gradient_as_distributed_training_needs(
+    name: str, params: dict[str, Any]
+) -> None:
+    net = build_net(name, params, facts(side=32), 2)
+    output = main_output(net(torch.rand(2, 1, 32, 32)), net, 2)
+    assert isinstance(output, Tensor)
+    output.square().mean().backward()
+    trained = [(name, weight) for name, weight in net.named_parameters() if weight.requires_grad]
+    assert [name for name, weight in trained if weight.grad is None] == []
 
 
 @pytest.mark.parametrize("dims", [2, 3])
