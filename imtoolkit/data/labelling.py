@@ -6,7 +6,16 @@ from typing import Any
 
 import torch
 
-from imtoolkit.core.batch import AFFINE, DATASET, ID, SPACING, TABULAR
+from imtoolkit.core.batch import (
+    AFFINE,
+    DATASET,
+    DRAW,
+    ID,
+    MAIN_KEYS,
+    PREDICTION,
+    SPACING,
+    TABULAR,
+)
 from imtoolkit.core.facts import TargetSpec
 from imtoolkit.data.cache.dataset import Item
 from imtoolkit.data.columns import column_targets, encode
@@ -35,7 +44,9 @@ class Labelling:
         }
         if tabular is not None and tabular.columns:
             self.encoded[TABULAR] = torch.from_numpy(tabular(manifest.table))
-        self.extra = tuple(name for name in manifest.columns if name not in CORE)
+        # a column 'draw' would make a batch look like one of training, 'affine' like a scan's
+        taken = {*CORE, *MAIN_KEYS, TABULAR, DRAW, PREDICTION}
+        self.extra = tuple(name for name in manifest.columns if name not in taken)
 
     def __call__(self, index: int, item: Item) -> dict[str, Any]:
         """Return the values of one sample; its patches share them, so do not change them."""

@@ -125,3 +125,12 @@ def test_truth_values_and_whole_numbers_match_the_texts_that_the_config_lists() 
     assert encoder(table).tolist() == [[1, 0, 1, 0], [0, 0, 0, 1]]
     numbers = TabularEncoder((TabularConfig("smoker", fill=-1.0),), (0.0,), (1.0,))
     assert numbers(table).tolist() == [[1.0], [-1.0]]
+
+
+def test_columns_with_the_name_of_a_key_of_the_batch_stay_in_the_table(tmp_path: Path) -> None:
+    own = {name: ["x"] * 5 for name in ("draw", "affine", "tabular", "prediction", "plate")}
+    data = ImageDataModule(config(tmp_path, own, []), TargetSpec(TargetKind.NONE))
+    batch = next(iter(data.val_dataloader()))
+    assert batch["plate"] == ["x"]
+    assert not {"draw", "affine", "tabular", "prediction"} & set(batch)
+    assert next(iter(data.train_dataloader()))["draw"].dtype == torch.int64
