@@ -172,6 +172,10 @@ def _unknown_key(node: Node, key: str, cls: type[Any]) -> Problem:
     if issubclass(cls, Component) and not nearest(key, known):
         hint = " Parameters of a component stand under its 'params'"
         return node.place.problem(f"unknown key '{key}'.{hint}")
+    others = [name for name, other in CATEGORIES.items() if key in fields_of(other)]
+    if issubclass(cls, TaskConfig) and others:
+        hint = f" It belongs to the category {' or '.join(others)}"
+        return node.place.problem(f"unknown key '{key}' in this category.{hint}")
     hint = did_you_mean(key, known)
     if not hint:
         elsewhere = [path for path in all_keys() if path.rpartition(".")[2] == key]

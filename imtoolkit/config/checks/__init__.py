@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,11 +18,24 @@ def check_values(root: Node) -> list[Problem]:
     """Return what contradicts itself in a config whose shape is right."""
     values = Values(root)
     checks: Sequence[Callable[[Values], Iterator[Problem]]] = (
-        *(_ranges, _choices, _name),
+        *(_finite, _ranges, _choices, _name),
         *(*data.CHECKS, *task.CHECKS, *training.CHECKS),
         *(*optimizers.CHECKS, *numbers.CHECKS),
     )
     return [problem for check in checks for problem in check(values)]
+
+
+def _finite(values: Values) -> Iterator[Problem]:
+    """Refuse numbers that are none; an infinite one may be what a parameter wants."""
+    waiting = [values.root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node.value, (dict, list)):
+            waiting += node.value.values() if isinstance(node.value, dict) else node.value
+        elif isinstance(node.value, float):
+            inside = ".params." in node.place.key
+            if math.isnan(node.value) or (math.isinf(node.value) and not inside):
+                yield node.place.problem(f"expects a finite number, got {node.value}")
 
 
 def _ranges(values: Values) -> Iterator[Problem]:

@@ -149,10 +149,30 @@ def _head_fields(values: Values, name: str, head: dict[str, object]) -> Iterator
         if head.get(field) and kind not in kinds:
             message = f"a {kind} has none; it belongs to a {' or '.join(kinds)}"
             yield values.place(f"{key}.{field}").problem(message)
+    columns = values.get(f"{key}.columns") or []
+    if kind == "classification" and len(columns) > 1 and not head.get("multilabel"):
+        message = (
+            f"a class stands in one column, got {columns}; several columns of 0 and 1 need "
+            "multilabel: true"
+        )
+        yield values.place(f"{key}.columns").problem(message)
+    yield from _columns_twice(values, key)
     channels = values.get(f"{key}.channels")
     if kind == "segmentation" and channels is not None and len(channels) != 1:
         message = f"labels stand in one channel of the target image, such as [0]; got {channels}"
         yield values.place(f"{key}.channels").problem(message)
+
+
+def _regression(values: Values) -> Iterator[Problem]:
+    if values.get("task.category") == "regression":
+        yield from _columns_twice(values, "task")
+
+
+def _columns_twice(values: Values, key: str) -> Iterator[Problem]:
+    columns = values.get(f"{key}.columns") or []
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        yield values.place(f"{key}.columns").problem(f"the column {listed(twice)} stands twice")
 
 
 def _outputs(values: Values) -> Iterator[Problem]:
@@ -168,6 +188,7 @@ def _outputs(values: Values) -> Iterator[Problem]:
 
 
 CHECKS: Final = (
-    *(_classes, _classification, _whole_images, _enhancement, _noise2void, _heads, _outputs),
+    *(_classes, _classification, _regression, _whole_images, _enhancement),
+    *(_noise2void, _heads, _outputs),
 )
 """All of them, in the order in which they are made."""

@@ -135,10 +135,17 @@ def _same_files(values: Values) -> Iterator[Problem]:
 def _tabular(values: Values) -> Iterator[Problem]:
     columns = values.get("data.tabular") or []
     names = [column.get("column") for column in columns]
+    learnt = _learnt(values)
     for place, column in enumerate(columns):
         key, name = f"data.tabular.{place}", column.get("column")
         if name in names[:place]:
             yield values.place(key).problem(f"the column '{name}' stands twice")
+        if name in learnt:
+            message = (
+                f"'{name}' is what the task learns: a net that is given the answer learns nothing "
+                "else. Leave it out, or name another column"
+            )
+            yield values.place(key).problem(message)
         texts = column.get("values")
         if texts is None:
             continue
@@ -151,6 +158,21 @@ def _tabular(values: Values) -> Iterator[Problem]:
                 "them. Leave it out, or name the text that stands for a gap in 'values'"
             )
             yield values.place(f"{key}.fill").problem(message)
+
+
+def _learnt(values: Values) -> set[str]:
+    """Return the columns of the table that hold what the task learns."""
+    category = values.get("task.category")
+    if category == "multitask":
+        heads = (values.get("task.heads") or {}).items()
+        of_table = [(name, head) for name, head in heads if head.get("kind") in _OF_TABLE]
+        return {column for name, head in of_table for column in head.get("columns") or [name]}
+    if category not in _OF_TABLE:
+        return set()
+    sources = (values.get("data.sources") or {}).values()
+    params = [(source.get("source") or {}).get("params") or {} for source in sources]
+    named = values.get("task.columns") or [item.get("target") for item in params]
+    return {"target", *(name for name in named if isinstance(name, str))}
 
 
 def _degrade(values: Values) -> Iterator[Problem]:
@@ -177,6 +199,7 @@ def _degrade(values: Values) -> Iterator[Problem]:
             yield values.place(key).problem(message)
 
 
+_OF_TABLE: Final = ("classification", "regression")
 _NO_IMAGES: Final = ("segmentation", "classification", "regression")
 
 CHECKS: Final = (_axes, _split, _sizes, _sources, _same_files, _tabular, _degrade)

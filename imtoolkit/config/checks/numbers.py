@@ -48,9 +48,8 @@ def _wrong(values: Values, key: str, index: Index) -> str | None:
     if component is None:
         entries = values.node(holder)
         known = _names(entries)
-        return (
-            f"there is no '{name}' in {holder}.{did_you_mean(name, known)} There is {listed(known)}"
-        )
+        near, there = did_you_mean(name, known), listed(known) or "none"
+        return f"there is no '{name}' in {holder}.{near} There is {there}"
     if path == ["weight"] and holder == "task.losses":
         return None
     if path[0] != "params" or len(path) < 2:
