@@ -33,6 +33,8 @@ IN_TABLE: Final = (TargetKind.CLASS, TargetKind.CLASSES, TargetKind.NUMBER)
 UNKNOWN: Final = "?"
 """Cell of a multi-label column whose entry is not known; an empty one is an image of no class."""
 _UNKNOWN: Final = ("na", "n/a", "nan", "null", "?", "<na>", "#n/a")
+LARGEST: Final = float(np.finfo(np.float32).max)
+"""Largest number that a net can be given."""
 _JOINED: Final = re.compile(r"[;|]")
 _FLAGS: Final = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 
@@ -136,12 +138,18 @@ def _beside(parts: Sequence[Encoded]) -> Encoded:
 def texts_in(column: Any) -> Any:
     """Return an Arrow column as text without blanks at the ends; a gap is an empty text.
 
-    Whole numbers among floats, as gaps make them, are written without their ``.0``.
+    Whole numbers among floats, as gaps make them, are written without their ``.0``; an infinite
+    number is no gap.
     """
     if pa.types.is_floating(column.type):
         numbers = np.asarray(column.cast(pa.float64()))
-        known = numbers[np.isfinite(numbers)]
-        if len(known) and np.array_equal(known, np.rint(known)) and abs(known).max() < 2**53:
+        known = numbers[~np.isnan(numbers)]
+        if (
+            len(known)
+            and np.isfinite(known).all()
+            and np.array_equal(known, np.rint(known))
+            and abs(known).max() < 2**53
+        ):
             whole = pa.array(np.where(np.isfinite(numbers), numbers, 0).astype(np.int64))
             return pc.if_else(pa.array(np.isfinite(numbers)), whole.cast(pa.string()), "")
     texts = pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.string()), ""))
@@ -221,8 +229,8 @@ def _number(text: str) -> float:
     except ValueError:
         message = f"'{text}' is not a number"
         raise ValueError(message) from None
-    if not np.isfinite(value):
-        message = f"'{text}' is not finite"
+    if not abs(value) <= LARGEST:
+        message = f"'{text}' is not finite" if np.isinf(value) else f"'{text}' is too large"
         raise ValueError(message)
     return value
 

@@ -88,7 +88,22 @@ def _patch_size(config: DataConfig, summary: Summary, dims: int) -> tuple[int, .
         raise DataError(message)
     if size is None and len(summary.shapes) == 1:
         return next(iter(summary.shapes))
+    several = len(summary.shapes) > 1 and config.loader.batch_size > 1
+    if size is None and several and not _resized_later(config):
+        shown = [" x ".join(map(str, shape)) for shape in summary.shapes]
+        message = (
+            f"training images are of several sizes ({listed(shown, 4)}), and those of a batch must "
+            "be of one: set data.patch.size to cut patches, or data.loader.batch_size: 1"
+        )
+        raise DataError(message)
     return size
+
+
+def _resized_later(config: DataConfig) -> bool:
+    """Tell whether a random transform may bring images to one size."""
+    # behind a dotted path there may be anything
+    words = ("crop", "pad", "resize", "sized", "zoom", "spatial", ".")
+    return any(word in step.name.lower() for step in config.augment for word in words)
 
 
 def _of_targets(training: Manifest, target: TargetSpec, *, made_here: bool) -> dict[str, Any]:

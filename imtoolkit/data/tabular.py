@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from imtoolkit.config.sections import DataConfig, TabularConfig
 from imtoolkit.core.errors import DataError, Problem, did_you_mean, listed
 from imtoolkit.core.facts import DataFacts
-from imtoolkit.data.columns import mean_and_std, texts_in
+from imtoolkit.data.columns import LARGEST, mean_and_std, texts_in
 from imtoolkit.data.sources.base import shortened
 from imtoolkit.data.table import CORE, Manifest
 
@@ -177,7 +177,7 @@ def _read(
         elif gap:
             wrong[number] = "there is a gap"
         elif value is None:
-            wrong[number] = f"'{text}' is not a number"
+            wrong[number] = f"'{text}' is not a number that a net can be given"
         found.append([value or 0.0])
     return np.array(found, np.float64).reshape(len(texts), len(_features(column))), wrong
 
@@ -189,7 +189,7 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if np.isfinite(value) else None
+    return value if abs(value) <= LARGEST else None
 
 
 def _problems(

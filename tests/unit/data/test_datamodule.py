@@ -94,9 +94,10 @@ def test_whole_images_of_unequal_size_need_a_patch(tmp_path: Path) -> None:
         (tmp_path / "other" / name / "a0.tif").replace(root / name / "b.tif")
     config = section(root, patch=PatchConfig(), split=SplitConfig(val=0.0))
     data = ImageDataModule(config, NUCLEI)
-    assert data.facts.patch_size is None
-    with pytest.raises(DataError, match=r"patch\.size"):
-        list(data.train_dataloader())
+    with pytest.raises(DataError, match=r"'48 x 40', '30 x 30'.*patch\.size"):
+        data.prepare_data()
+    alone = replace(config, loader=replace(config.loader, batch_size=1))
+    assert ImageDataModule(alone, NUCLEI).facts.patch_size is None
     (root / "images" / "b.tif").unlink()
     (root / "labels" / "b.tif").unlink()
     data = ImageDataModule(config, NUCLEI)
