@@ -17,9 +17,11 @@ def goal_of_head(name: str, head: HeadConfig, facts: DataFacts) -> Goal:
     """Return the goal of a head: dense ones read the target image, the others their own key.
 
     Raises:
-        ConfigError: If the head is of no known kind, or does not fit the data.
+        ConfigError: If the head is of no known kind, does not fit the data, or no training image
+            has a label for it.
     """
     where = f"task.heads.{name}"
+    _check_labelled(name, head, facts, where)
     if head.kind == "segmentation":
         _check_one_channel(head, facts, where)
         return LabelsGoal(
@@ -83,6 +85,18 @@ def terms_of_heads(
 def _aimed(term: LossTerm, goal: Goal | None) -> LossTerm:
     own = goal is not None and term.target == TARGET
     return replace(term, target=goal.loss_key) if own and goal is not None else term
+
+
+def _check_labelled(name: str, head: HeadConfig, facts: DataFacts, where: str) -> None:
+    count, dense = facts.samples.get("train", 0), head.kind in ("segmentation", "enhancement")
+    if not count or facts.missing.get(TARGET if dense else name, 0) < count:
+        return
+    source = "target images" if dense else f"column {listed(head.columns or [name])}"
+    message = (
+        f"none of the {count} training images has a label for this head: fill the {source}, name "
+        "what holds the labels, or leave the head out"
+    )
+    raise ConfigError(Problem(message, where=where))
 
 
 def _check_one_channel(head: HeadConfig, facts: DataFacts, where: str) -> None:

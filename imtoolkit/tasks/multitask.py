@@ -20,6 +20,7 @@ from imtoolkit.nets.building import build_net
 from .base import Task
 from .building import build_terms, net_of
 from .goals import Goal
+from .goals.metrics import metrics_of
 from .heads import goal_of_head, terms_of_heads
 from .measuring import Prediction
 from .rows import Row
@@ -89,7 +90,7 @@ class MultitaskTask(Task):
         heads = self.config.heads
         return HeadMetrics(
             {
-                name: goal.build_metrics(stage, heads[name].metrics)
+                name: metrics_of(goal, stage, heads[name].metrics)
                 for name, goal in self.goals.items()
             }
         )

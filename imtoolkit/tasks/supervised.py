@@ -25,6 +25,7 @@ from imtoolkit.nets.outputs import all_outputs
 from .base import Task
 from .building import build_terms, net_of
 from .goals import OUTPUT, Goal
+from .goals.metrics import metrics_of
 from .measuring import Prediction
 from .rows import Row
 
@@ -97,7 +98,7 @@ class SupervisedTask(Task):
 
     def build_metrics(self, stage: Stage) -> MetricSuite:
         """See `Task`."""
-        return self.goal.build_metrics(stage, self.config.metrics)
+        return metrics_of(self.goal, stage, self.config.metrics)
 
     def check_nets(self) -> None:
         """See `Task`; an output that does not fit the goal is refused with both shapes."""

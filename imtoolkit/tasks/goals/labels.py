@@ -61,6 +61,10 @@ class LabelsGoal(Goal):
         if channels is not None and len(channels) != 1:
             message = f"got {list(channels)}; labels stand in one channel of the target image"
             problems.append(Problem(message, where=f"{self.where}.channels"))
+        elif channels is not None and not 0 <= channels[0] < facts.target_channels:
+            most = facts.target_channels
+            message = f"got {list(channels)}; the target images have {most} channel(s), from 0"
+            problems.append(Problem(message, where=f"{self.where}.channels"))
         if problems:
             raise ConfigError(problems)
 
