@@ -174,7 +174,7 @@ def build(kind: str, name: str, params: Mapping[str, Any] | None = None, **fille
         return factory(**{**_without_download(factory), **filled, **given})
     except ImtoolkitError:
         raise
-    except (TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError) as error:
+    except (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
         text = str(error).strip() or type(error).__name__
         message = f"{kind} '{name}' refused its parameters: {text}"
         raise ComponentError(message) from error

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from imtoolkit.core import registry
-from imtoolkit.core.errors import ConfigError, Problem
+from imtoolkit.core.errors import ComponentError, ConfigError, Problem
 
 from .schedules import ProgressSchedule
 
@@ -129,7 +129,10 @@ def build_scheduler(
         key: _nested(value, optimizer, horizon, chosen, where) for key, value in params.items()
     }
     filled = _filled(factory, given, optimizer, horizon, chosen, where)
-    scheduler: LRScheduler = registry.build("scheduler", name, given, **filled)
+    try:
+        scheduler: LRScheduler = registry.build("scheduler", name, given, **filled)
+    except ComponentError as error:
+        raise ComponentError(Problem(str(error), where=where)) from error
     return scheduler, chosen
 
 

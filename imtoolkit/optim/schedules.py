@@ -247,6 +247,9 @@ class Poly(ProgressSchedule):
         elapsed: Filled in.
         power: ``k``; 1 is a straight line.
         last_epoch: Steps done.
+
+    Raises:
+        ValueError: If the power is not above 0.
     """
 
     def __init__(
@@ -259,6 +262,9 @@ class Poly(ProgressSchedule):
         power: float = 0.9,
         last_epoch: int = -1,
     ) -> None:
+        if not power > 0:
+            message = f"got power={power}; expected a number above 0"
+            raise ValueError(message)
         self.power = power
         super().__init__(
             optimizer,

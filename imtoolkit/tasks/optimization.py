@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,6 +54,40 @@ def configure(task: Task) -> list[dict[str, Any]]:
             entry["lr_scheduler"] = _schedule(task, role, schedules[role], optimizer, horizon)
         entries.append(entry)
     return entries
+
+
+def try_schedules(
+    task: Task,
+    optimizers: Mapping[str, Optimizer],
+    steps: float,
+    epochs: float,
+    seconds: float | None = None,
+) -> None:
+    """Build the schedules for a training that is not begun, so that mistakes show before.
+
+    Args:
+        task: The task.
+        optimizers: Optimizer of each role; their learning rates are changed.
+        steps: Steps of the training; infinity where time ends it.
+        epochs: Epochs of the training.
+        seconds: Its time limit, where it has one.
+
+    Raises:
+        ConfigError: If a schedule belongs to no optimizer, or needs an end that is not known.
+        ComponentError: If one refuses its parameters.
+    """
+    horizon = Horizon(steps, epochs, seconds, None if seconds is None else lambda: 0.0)
+    for role, schedule in _by_role(task.config, list(optimizers)).items():
+        made = _schedule(task, role, schedule, optimizers[role], horizon)["scheduler"]
+        if isinstance(made, ReduceLROnPlateau):
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch wants a step of the optimizer before
+                made.step()
+        except (ArithmeticError, ValueError, TypeError) as error:
+            message = f"scheduler '{schedule.name}' cannot take a step: {error}"
+            raise ConfigError(Problem(message, where=f"task.schedulers.{role}")) from error
 
 
 def build_optimizers(task: Task) -> dict[str, Optimizer]:

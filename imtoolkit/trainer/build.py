@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ OURS: Final = (
 )
 """Fields of the section ``trainer`` that Lightning's trainer does not know."""
 DEFAULT_EPOCHS: Final = 100
+_A_DAY: Final = 86_400.0  # how long does not matter where a schedule is only tried
 NO_LIMIT: Final = 1_000_000_000
 """Epochs where steps or time end the training: Lightning's own -1 restarts epochs that are done."""
 
@@ -291,6 +293,17 @@ def _until(settings: TrainerConfig) -> dict[str, Any]:
         return {}
     limited = settings.max_steps != -1 or settings.max_time is not None
     return {"max_epochs": NO_LIMIT if limited else DEFAULT_EPOCHS}
+
+
+def length_of(config: Config, facts: DataFacts) -> tuple[float, float, float | None]:
+    """Return the steps, epochs and seconds after which a training ends, as the config says."""
+    settings = config.trainer
+    limit = {"max_epochs": settings.max_epochs, **_until(settings)}["max_epochs"]
+    epochs = math.inf if limit is None or limit < 1 else float(limit)
+    steps = epochs * _steps(facts, settings)
+    if settings.max_steps != -1:
+        steps = min(steps, float(settings.max_steps))
+    return steps, epochs, None if settings.max_time is None else _A_DAY
 
 
 def _steps(facts: DataFacts, settings: TrainerConfig) -> int:

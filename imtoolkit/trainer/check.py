@@ -24,7 +24,7 @@ from imtoolkit.core.facts import DataFacts
 from imtoolkit.runs.show import told_apart
 from imtoolkit.tasks import target_spec
 from imtoolkit.tasks.base import Task
-from imtoolkit.tasks.optimization import build_optimizers, require_closures
+from imtoolkit.tasks.optimization import build_optimizers, require_closures, try_schedules
 from imtoolkit.trainer import build
 from imtoolkit.trainer.machine import Machine, choose_machine
 from imtoolkit.trainer.session import explained, quiet_libraries
@@ -112,8 +112,9 @@ def check_run(config: Config) -> CheckReport:
             build.start_weights(task, config)
             build.monitored(config, task)
             build.schedule_numbers(config, task)
-            optimizers = build_optimizers(task).values()
-            require_closures(optimizers, **build.closure_settings(config, machine))
+            optimizers = build_optimizers(task)
+            require_closures(optimizers.values(), **build.closure_settings(config, machine))
+            try_schedules(task, optimizers, *build.length_of(config, data.facts))
             return _try_out(config, machine, task, data)
     except ImtoolkitError:
         raise
