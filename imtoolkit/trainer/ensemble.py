@@ -134,14 +134,14 @@ def _traits(member: Predictor, same_preprocess: bool) -> dict[str, str]:
     facts, goals = member.run.facts, results.goals_of(member.task)
     traits = {
         "images": f"{facts.in_channels} channels in {facts.spatial_dims}D",
-        "outputs": ", ".join(head or type(goal).__name__ for head, goal in goals.items()),
+        "outputs": ", ".join(head or _in_words(goal) for head, goal in goals.items()),
     }
     for head, goal in goals.items():
         classes = ", ".join(goal.classes)
         channels = getattr(goal, "out_channels", len(goal.classes))
         name = f"classes{f' of {head}' if head else ''}"
-        kind = type(goal).__name__
-        traits[name] = f"{kind} [{classes}]" if classes else f"{kind} of {channels} channels"
+        kind = _in_words(goal)
+        traits[name] = f"{kind} ({classes})" if classes else f"{kind}, {channels} channels"
         if getattr(goal, "multilabel", False):
             traits[name] += " (multi-label)"
     if same_preprocess:
@@ -150,3 +150,8 @@ def _traits(member: Predictor, same_preprocess: bool) -> dict[str, str]:
         traits["tabular columns"] = ", ".join(facts.tabular) or "none"
         traits["channels that are read"] = str(member.config.data.channels or "all")
     return traits
+
+
+def _in_words(goal: Any) -> str:
+    """Return what an output means, also of a task that describes its goals in no other way."""
+    return str(goal.describe()) if hasattr(goal, "describe") else type(goal).__name__

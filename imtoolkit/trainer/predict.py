@@ -21,7 +21,7 @@ from imtoolkit.config.settings import runs_root
 from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.core.files import write_text
 from imtoolkit.runs import Run, find_run
-from imtoolkit.trainer.ensemble import Ensemble
+from imtoolkit.trainer.ensemble import Ensemble, check_vote
 from imtoolkit.trainer.image_predictor import ImagePredictor, Row, target_of
 from imtoolkit.trainer.inputs import (
     FileLayout,
@@ -90,6 +90,7 @@ def predict(
     Raises:
         DataError: With all images that could not be predicted; the others are written.
     """
+    check_vote(vote)
     options: dict[str, Any] = {
         "checkpoint": checkpoint,
         "accelerator": accelerator,
@@ -107,6 +108,12 @@ def predict(
     first = find_run(_listed(run)[0], runs_root())
     found = find_inputs(given, FileLayout.of(load_run_config(first.path).data, first.facts))
     predictor = _predictor(run, vote, options)
+    if suffix is not None and not dense_heads(predictor.task):
+        message = (
+            f"got the format '{suffix}', but this model predicts no images: what it says of an "
+            f"image becomes a row of {TABLE}. Leave the format out"
+        )
+        raise DataError(message)
     suffix = suffix or predictor.config.inference.format
     found = _limited(found, predictor.config.trainer.limit_predict_batches)
     files = _Files(predictor, Path(output), suffix)

@@ -404,7 +404,7 @@ def test_heads_vote_each_in_its_way(several: Run, denoiser: Run) -> None:
 def test_runs_that_do_not_fit_are_refused_with_both(
     classifier: Run, denoiser: Run, table: Path
 ) -> None:
-    with pytest.raises(DataError, match=r"has ClassGoal, .* has ImageGoal"):
+    with pytest.raises(DataError, match=r"has a classification of .* has an image of"):
         imt.predict([classifier, denoiser], noisy(11))
     turned = trained(table, "kind", {**CLASSIFY, "classes": CLASSES[::-1]})
     with pytest.raises(DataError, match=r"small, large.*large, small"):
