@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from imtoolkit.core.errors import Problem, did_you_mean, listed
 from imtoolkit.core.filled import FILLED, is_filled
-from imtoolkit.core.registry import ALLOWED_PACKAGES, is_component, nested_kind, outside
+from imtoolkit.core.registry import ALLOWED_PACKAGES, KINDS, is_component, nested_kind, outside
 
 from .annotations import mismatch
 from .index import Entry, Index, open_index
@@ -156,18 +156,27 @@ def _unknown(kind: str, name: str, index: Index) -> str:
     if "." in name:
         root = name.partition(".")[0]
         if index.exists(name) and (root in ALLOWED_PACKAGES or index.is_plugin(name)):
-            return f"'{name}' is not a {kind}"
+            return f"'{name}' is not a {kind}{_expected(kind) if index.is_plugin(name) else ''}"
         if root not in ALLOWED_PACKAGES and not index.is_plugin(name):
             return outside(kind, name)
         return f"{kind} '{name}' does not exist: no such module or name"
     others = index.kinds_of(name)
     if others:
         return f"'{name}' is not a {kind}, but a {others[0]}"
+    plugin = index.plugin_with(name)
+    if plugin is not None:
+        return f"'{name}' of the plugin '{plugin}' is not a {kind}{_expected(kind)}"
     builtins = index.builtins(kind)
     own = [item for item in builtins if item.rstrip("s") == name.lower().rstrip("s")]
     hint = did_you_mean(name, own or index.suggestions(kind))  # flips, and not MONAI's Flip
     hint = hint or (f" Built in: {listed(builtins, 20)}." if builtins else "")
     return f"unknown {kind} '{name}'.{hint} List them with: imtoolkit components {kind}"
+
+
+def _expected(kind: str) -> str:
+    """Return what one's own class must be to count as of a kind."""
+    bases = " or ".join(KINDS[kind].expects)
+    return f": derive the class from {bases}{', or write a function' * KINDS[kind].functions}"
 
 
 def _unknown_parameter(kind: str, name: str, key: str, entry: Entry) -> str:

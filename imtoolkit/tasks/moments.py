@@ -69,7 +69,8 @@ def choose_states(
         }
         chosen |= fitting
         if not fitting:
-            notes.append(_why_not(role, kind, states))
+            idle = bool(names) and not any(name in names for name in trained)
+            notes.append(_why_not(role, kind, states, idle=idle))
     return chosen, tuple(notes)
 
 
@@ -83,7 +84,12 @@ def put_states(optimizers: Iterable[Optimizer], states: Mapping[str, State]) -> 
                 }
 
 
-def _why_not(role: str, kind: str, states: Mapping[str, Any]) -> str:
+def _why_not(role: str, kind: str, states: Mapping[str, Any], *, idle: bool) -> str:
+    if idle:
+        return (
+            f"the optimizer of '{role}' begins anew: it trains none of the loaded weights, as "
+            "where they are frozen, so their state is not needed"
+        )
     here = kind.rpartition(".")[2]
     if not states:
         return (

@@ -88,6 +88,14 @@ class Index:
             kind for kind in KINDS if name in self._own.names(kind) + self._packages.names(kind)
         ]
 
+    def plugin_with(self, name: str) -> str | None:
+        """Return the plugin that defines a class or function, of whatever kind, under a name."""
+        for plugin, module in self._plugins.items():
+            found = self._builder.find(f"{module}.{name}")
+            if found is not None and found.module == module:
+                return plugin
+        return None
+
     def _by_path(self, kind: str, path: str) -> Entry | None:
         own_path = self._plugin_path(path)
         if own_path == path and path.partition(".")[0] not in ALLOWED_PACKAGES:

@@ -83,6 +83,21 @@ def test_its_classes_are_checked_before_anyone_trusts_it(config_file: Path) -> N
     assert not config_file.with_name("my_loss.ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("Other", r"'Other' of the plugin 'my_loss' is not a loss: derive the class from torch"),
+        ("my_loss.Other", r"'my_loss.Other' is not a loss: derive the class from torch\.nn"),
+    ],
+)
+def test_a_class_of_another_kind_is_told_what_it_must_derive_from(
+    config_file: Path, loss: str, message: str
+) -> None:
+    config_file.write_text(config_file.read_text().replace("MyLoss", loss))
+    with pytest.raises(ConfigError, match=message):
+        load_config(config_file, trust=True)
+
+
 def test_trust_is_remembered_until_the_file_changes(config_file: Path) -> None:
     load_config(config_file, trust=True)
     load_config(config_file)  # remembered

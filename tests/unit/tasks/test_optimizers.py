@@ -248,3 +248,14 @@ def test_a_state_that_cannot_be_used_is_told(
     assert report.moments == ()
     assert any(note in item for item in report.notes)
     assert note in str(report)
+
+
+def test_frozen_weights_need_no_state_and_the_report_says_so(tmp_path: Path) -> None:
+    _, checkpoint = _trained(tmp_path / "a.ckpt", OptimizerConfig("adamw", {"lr": 1e-2}))
+    task = _task(OptimizerConfig("adamw", {"lr": 1e-2}), freeze=["nets.net.model.0.*"])
+    report = task.start_from(
+        checkpoint["state_dict"], include=["nets.net.model.0.*"], checkpoint=checkpoint
+    )
+    assert report.moments == ()
+    (note,) = report.notes
+    assert "it trains none of the loaded weights, as where they are frozen" in note
