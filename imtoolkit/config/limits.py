@@ -58,6 +58,9 @@ CHOICES: Final[dict[str, tuple[Any, ...]]] = {
 }
 """Key -> the values it may have; for a list, those of each entry."""
 
+ACTIVATIONS: Final = ("softmax", "sigmoid", "tanh", "relu", "exp")
+"""What a term of the loss may apply to a prediction; `imtoolkit.losses.term` has the functions."""
+
 AXES: Final = "TCZYXS"
 """Letters of axes: time, channel, depth, height, width, samples (colours)."""
 

@@ -19,6 +19,9 @@ SOURCE_PATHS: Final = frozenset(
 )
 """Parameters of sources that are paths; patterns such as ``images/*.tif`` are below ``root``."""
 
+LOSS_PATHS: Final = frozenset({"weights"})
+"""Parameters of losses that are paths where they are texts, such as the net of ``perceptual``."""
+
 CONFIG_PATHS: Final = (("data", "cache", "root"), ("data", "split", "file"), ("tracking", "runs"))
 """Keys of the config that are paths."""
 
@@ -46,10 +49,21 @@ def path_entries(raw: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
         params = source["source"].get("params") or {}
         for key in SOURCE_PATHS & set(params):
             yield params, key
+    for term in ((raw.get("task") or {}).get("losses") or {}).values():
+        yield from _loss_paths(term.get("params") or {})
     start = (raw.get("task") or {}).get("start_from")
     # `run` may also be the id of a run, or `latest`
     if start and Path(str(start["run"])).expanduser().exists():
         yield start, "run"
+
+
+def _loss_paths(params: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the paths of a loss, and of those that stand in its parameters."""
+    for key, value in params.items():
+        if key in LOSS_PATHS and isinstance(value, str):
+            yield params, key
+        elif isinstance(value, dict) and isinstance(value.get("params"), dict):
+            yield from _loss_paths(value["params"])
 
 
 def _absolute(value: Any, folder: Path) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from imtoolkit.config.limits import ACTIVATIONS
 from imtoolkit.core.errors import Problem, did_you_mean, listed
 
 from . import categories
@@ -30,6 +31,11 @@ def _losses(values: Values) -> Iterator[Problem]:
     for name, term in losses.items():
         if term.get("warmup_steps", 0) < 0:
             yield values.place(f"task.losses.{name}.warmup_steps").problem("must be at least 0")
+        activation = term.get("activation")
+        if activation is not None and activation not in ACTIVATIONS:
+            hint = did_you_mean(activation, ACTIVATIONS)
+            message = f"'{activation}' is not known.{hint} Known: {listed(ACTIVATIONS)}"
+            yield values.place(f"task.losses.{name}.activation").problem(message)
         if "/" in str(name):
             message = f"the name '{name}' becomes part of metric names and cannot hold '/'"
             yield values.place(f"task.losses.{name}").problem(message)

@@ -1,11 +1,14 @@
 """What the fields of each category must be, told before anything is built."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imtoolkit.config import load_config
+from imtoolkit.config import limits, load_config
 from imtoolkit.config.sections import HeadConfig, MultitaskConfig
+from imtoolkit.core.errors import ConfigError
+from imtoolkit.losses import term
 
 HEADS = """\
   heads:
@@ -160,3 +163,27 @@ def test_a_metric_that_is_not_there_is_told(
     more = f"{GOOD[category]}trainer: {{early_stopping: {{monitor: {name}}}}}\n"
     found = problems(write(text(category, more)))
     assert any(f"no metric '{name}'. Did you mean '{nearest}'" in problem for problem in found)
+
+
+def test_an_unknown_activation_of_a_term_is_told_with_the_nearest(write: Any) -> None:
+    terms = "  losses: {a: {name: dice, activation: sigmod}}\n"
+    with pytest.raises(ConfigError, match=r"a\.activation: 'sigmod' .* Did you mean 'sigmoid'"):
+        load_config(write(text("segmentation", "  classes: [a, b]\n" + terms)))
+
+
+def test_the_activations_that_a_config_may_name_are_those_of_the_terms() -> None:
+    assert set(limits.ACTIVATIONS) == set(term.ACTIVATIONS)
+
+
+def test_files_of_losses_are_found_from_every_folder(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = (
+        "{name: perceptual, params: {weights: vgg.pt, layers: [layer1], "
+        "net: {name: resnet18, params: {}}}}"
+    )
+    terms = f"  losses: {{a: {loss}, b: {{name: masked, params: {{loss: {loss}}}}}}}\n"
+    monkeypatch.chdir(tmp_path)
+    losses = load_config(write(text("enhancement", terms))).task.losses
+    assert losses["a"].params["weights"] == str(tmp_path / "vgg.pt")
+    assert losses["b"].params["loss"]["params"]["weights"] == str(tmp_path / "vgg.pt")
