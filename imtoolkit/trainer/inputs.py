@@ -301,6 +301,9 @@ def _in_table(table: Path, layout: FileLayout) -> Iterator[Input]:
         raise DataError(Problem(message, file=str(table)))
     cells = read_csv(table, header)
     rows = {name: texts_of(cells, name) for name in header}
+    if not rows[columns[0]]:
+        message = "this table has a header and no rows: list the images, one to a line"
+        raise DataError(Problem(message, file=str(table)))
     missing: list[Problem] = []
     for line, row in enumerate(zip(*(rows[name] for name in columns), strict=True), 2):
         names = [name.strip() for cell in row for name in (cell or "").split(CHANNELS)]
