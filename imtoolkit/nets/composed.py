@@ -40,15 +40,20 @@ class Composed(Headed):
         torch.Size([1, 2, 16, 16])
     """
 
+    pre: nn.Module | None
+    backbone: nn.Module
+
     def __init__(
         self,
         backbone: nn.Module,
         pre: nn.Module | None = None,
         post: nn.Module | None = None,
     ) -> None:
-        super().__init__(post)
-        self.pre = None if pre is None else as_backbone(pre)
-        self.backbone = backbone if post is None else as_backbone(backbone)
+        super().__init__(
+            post,
+            pre=None if pre is None else as_backbone(pre),
+            backbone=backbone if post is None else as_backbone(backbone),
+        )
 
     @classmethod
     def assemble(cls, params: Mapping[str, Any], slot: Slot, make: Assembler) -> Composed:

@@ -22,15 +22,22 @@ class Headed(nn.Module):
     Args:
         post: Takes the features, gives the output.
         heads: Heads by name: the net then returns a dict of named outputs.
+        bodies: The parts before them. They are registered first: whoever asks for the order of the
+            computation, as layer-wise decay does, takes that of the registration.
 
     Raises:
         ComponentError: If both are given, or a name cannot be one.
     """
 
     def __init__(
-        self, post: nn.Module | None = None, heads: Mapping[str, nn.Module] | None = None
+        self,
+        post: nn.Module | None = None,
+        heads: Mapping[str, nn.Module] | None = None,
+        **bodies: nn.Module | None,
     ) -> None:
         super().__init__()
+        for name, body in bodies.items():
+            setattr(self, name, body)
         if post is not None and heads:
             message = "got post and heads; take post for one output, heads for several"
             raise ComponentError(message)

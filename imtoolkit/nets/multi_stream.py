@@ -42,6 +42,8 @@ class MultiStream(Headed):
         torch.Size([1, 2, 8, 8])
     """
 
+    streams: nn.ModuleDict
+
     def __init__(
         self,
         streams: Mapping[str, nn.Module | Mapping[str, Any]],
@@ -49,17 +51,16 @@ class MultiStream(Headed):
         post: nn.Module | None = None,
         heads: Mapping[str, nn.Module] | None = None,
     ) -> None:
-        super().__init__(post, heads)
         nets = {name: _split(item)[0] for name, item in streams.items()}
+        if post is not None or heads:
+            nets = {name: as_backbone(net) for name, net in nets.items()}
+        super().__init__(post, heads, streams=named_modules(nets, "stream"))
         chosen = [_split(item)[1] for item in streams.values()]
         self.channels = {
             name: tuple([index] if picked is None else picked)
             for index, (name, picked) in enumerate(zip(streams, chosen, strict=True))
         }
         self.join = check_join(join, len(nets))
-        if post is not None or heads:
-            nets = {name: as_backbone(net) for name, net in nets.items()}
-        self.streams = named_modules(nets, "stream")
 
     @classmethod
     def assemble(cls, params: Mapping[str, Any], slot: Slot, make: Assembler) -> MultiStream:

@@ -49,6 +49,8 @@ class Siamese(Headed):
         True
     """
 
+    backbone: nn.Module
+
     def __init__(
         self,
         backbone: nn.Module,
@@ -59,7 +61,7 @@ class Siamese(Headed):
         count: int = 2,
         keys: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(post, heads)
+        super().__init__(post, heads, backbone=as_backbone(backbone))
         if post is None and not heads and not each:
             message = "a siamese net needs a head: post, heads, or each"
             raise ComponentError(message)
@@ -72,7 +74,6 @@ class Siamese(Headed):
             message = f"a siamese net compares two images or more, got {self.count}"
             raise ComponentError(message)
         self.join = check_join(join, self.count)
-        self.backbone = as_backbone(backbone)
         self.each = named_modules(each or {}, "head")
 
     @classmethod

@@ -22,6 +22,7 @@ from imtoolkit.nets.resnet import ResNet
 from imtoolkit.nets.siamese import Siamese
 from imtoolkit.nets.sizes import SizeProbe
 from imtoolkit.nets.wrapped import Wrapped
+from imtoolkit.optim.blocks import block_numbers
 
 TINY_UNET = {"name": "unet_features", "params": {"features": [4, 4, 4, 4, 8, 4]}}
 
@@ -164,6 +165,28 @@ def test_every_trained_weight_gets_a_gradient_as_distributed_training_needs(
     output.square().mean().backward()
     trained = [(name, weight) for name, weight in net.named_parameters() if weight.requires_grad]
     assert [name for name, weight in trained if weight.grad is None] == []
+
+
+def test_heads_come_last_in_the_order_of_blocks_for_layer_wise_decay() -> None:
+    def conv() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1))
+
+    def head() -> nn.Module:
+        return nn.Conv2d(2, 2, 1)
+
+    nets = [
+        Composed(conv(), pre=conv(), post=head()),
+        MultiHead(conv(), {"a": head()}),
+        Siamese(conv(), heads={"a": head()}, join="sum"),
+        Siamese(conv(), each={"a": head()}),
+        MultiStream({"a": {"net": conv(), "channels": [0, 1]}}, post=head()),
+    ]
+    for net in nets:
+        numbers = block_numbers(net)
+        last = max(numbers.values())
+        assert last > 0
+        heads = {name for name in numbers if name.startswith(("post", "heads", "each"))}
+        assert heads == {name for name, number in numbers.items() if number == last}
 
 
 @pytest.mark.parametrize("dims", [2, 3])
