@@ -44,7 +44,7 @@ class NanGuard(pl.Callback):
         """Look at the loss: at once on a CPU, at the one before on a GPU."""
         self._look(trainer)
         finite = torch.isfinite(loss.detach()).all()
-        self._waiting = _Seen(finite, self._ids, trainer.global_step, _terms_of(pl_module))
+        self._waiting = _Seen(finite, self._ids, trainer.global_step, terms_of(pl_module))
         if not finite.is_cuda:
             self._look(trainer)
 
@@ -73,7 +73,7 @@ class NanGuard(pl.Callback):
             FILE if trainer.global_rank == 0 else f"rank{trainer.global_rank}_{FILE}"
         )
         if bad:
-            names = [name for name, value in terms.items() if not bool(torch.isfinite(value).all())]
+            names = bad_terms(terms)
             found = {"epoch": trainer.current_epoch, "step": step, "ids": ids, "terms": names}
             write_json(path, found)
             which = f" (term {listed(names)})" if names else ""
@@ -96,7 +96,7 @@ class _Seen(NamedTuple):
     terms: dict[str, Tensor]
 
 
-def _terms_of(task: pl.LightningModule) -> dict[str, Tensor]:
+def terms_of(task: pl.LightningModule) -> dict[str, Tensor]:
     """Return the named terms of which the loss was made, where the task keeps them."""
     losses = getattr(task, "losses", None)
     for module in losses.modules() if isinstance(losses, nn.Module) else ():
@@ -104,3 +104,8 @@ def _terms_of(task: pl.LightningModule) -> dict[str, Tensor]:
         if isinstance(terms, dict) and terms:
             return terms
     return {}
+
+
+def bad_terms(terms: dict[str, Tensor]) -> list[str]:
+    """Return the names of the terms that are NaN or infinite."""
+    return [name for name, value in terms.items() if not bool(torch.isfinite(value).all())]

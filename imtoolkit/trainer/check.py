@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from imtoolkit.callbacks.nan_guard import bad_terms, terms_of
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Config
 from imtoolkit.core.batch import AFFINE, DRAW, ID, IMAGE, SPACING, TARGET, Batch, Stage
@@ -191,7 +192,12 @@ def _step(
         message = "the training images have no targets, so there is nothing to learn from"
         raise DataError(message)
     if not torch.isfinite(output.loss):
-        message = f"the loss of the first batch is {float(output.loss)}, on {batch.get(ID)}"
+        names = bad_terms(terms_of(task))
+        which = f" (term {listed(names)})" if names else ""
+        message = (
+            f"the loss{which} of the first batch is {output.loss.item()}, on the images of "
+            f"{', '.join(sorted(set(batch[ID])))}: look at these images and at this loss"
+        )
         raise RunFailedError(message)
     output.loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
