@@ -82,7 +82,9 @@ class Sophia(ClosureOptimizer):
         """Take a step.
 
         Args:
-            closure: Zeroes the gradients, computes the loss and calls ``backward``.
+            closure: Zeroes the gradients, computes the loss and calls ``backward``; with dropout it
+                draws the same each time, as that of imtoolkit's tasks does, or the difference of
+                two gradients is that of two draws.
 
         Returns:
             The loss at the weights, before the step.

@@ -176,7 +176,7 @@ def test_heads_come_last_in_the_order_of_blocks_for_layer_wise_decay() -> None:
 
     nets = [
         Composed(conv(), pre=conv(), post=head()),
-        MultiHead(conv(), {"a": head()}),
+        MultiHead(conv(), {"a": head(), "b": head()}),
         Siamese(conv(), heads={"a": head()}, join="sum"),
         Siamese(conv(), each={"a": head()}),
         MultiStream({"a": {"net": conv(), "channels": [0, 1]}}, post=head()),

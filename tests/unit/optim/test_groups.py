@@ -171,3 +171,23 @@ def test_shared_weights_count_where_they_come_first() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     net[1].weight = net[0].weight
     assert block_numbers(net) == {"0.weight": 0, "0.bias": 0, "1.bias": 0}
+
+
+def test_entries_of_a_module_dict_stand_side_by_side() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(2, 2)
+            self.heads = nn.ModuleDict(
+                {"deep": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), "flat": nn.Linear(2, 2)}
+            )
+            self.last = nn.Linear(2, 2)
+
+    numbers = block_numbers(Net())
+    assert {name: number for name, number in numbers.items() if name.endswith("weight")} == {
+        "body.weight": 0,
+        "heads.deep.0.weight": 1,
+        "heads.deep.1.weight": 2,
+        "heads.flat.weight": 1,
+        "last.weight": 3,
+    }
