@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from imtoolkit.config import settings
 from imtoolkit.config.sections import CacheKind
@@ -15,6 +18,8 @@ from imtoolkit.data.cache.keys import item_key, recipe_name, recipe_of
 from imtoolkit.data.cache.store import CacheStore, Lease
 from imtoolkit.data.preprocess import Preprocessor
 from imtoolkit.data.table import Manifest
+
+_ROWS: Final = 4096
 
 
 def open_images(
@@ -46,9 +51,13 @@ def open_images(
     def key(row: dict[str, Any]) -> str:
         return item_key(store.folder.name, row, target, manifest.arrays)
 
+    rows, packed = iter(manifest.rows()), []
     # more threads than cores: they wait for the disk
     with ThreadPoolExecutor(min(8, 2 * usable_cores())) as pool:
-        keys = pack_keys(list(pool.map(key, manifest.rows())))
+        # the pool takes all that it is given at once: a part of a long table at a time
+        while part := list(itertools.islice(rows, _ROWS)):
+            packed.append(pack_keys(list(pool.map(key, part))))
+    keys = np.concatenate(packed) if packed else pack_keys([])
     images = CachedDataset(manifest, preprocessor, target, kind=kind, store=store, keys=keys)
     return images, lease
 

@@ -143,11 +143,10 @@ def require_files(references: Iterable[str | None], remedy: str) -> None:
     missing: list[str] = []
     for reference in references:
         for path in files_of(reference) if reference else ():
-            place = Path(path)
-            parent = str(place.parent)
+            parent, name = os.path.split(path)  # a path object for each row takes far longer
             if parent not in folders:
-                folders[parent] = entries_of(place.parent)
-            if place.name not in folders[parent] and not place.exists():
+                folders[parent] = entries_of(Path(parent))
+            if name not in folders[parent] and not Path(path).exists():
                 missing.append(path)
     if missing:
         found = list(dict.fromkeys(missing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -192,8 +193,10 @@ class CsvSource(Source):
         for name, column in used.items():
             if column not in (name, "dataset", "image", *OPTIONAL) and name in ("group", "target"):
                 others[column] = table.column(column)
-        first = (files_of(image)[0] for image in images)
-        parents = [relative_path(path, self.root).parent.as_posix() for path in first]
+        # a path object for each folder, not for each image: these are many more
+        folders = [os.path.split(files_of(image)[0])[0] for image in images]
+        names = {path: relative_path(path, self.root).as_posix() for path in set(folders)}
+        parents = [names[path] for path in folders]
         return {"parent": pa.array(parents, pa.string()), **others}
 
 
