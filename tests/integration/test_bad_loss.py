@@ -12,6 +12,7 @@ import pytest
 
 import imtoolkit as imt
 from imtoolkit.config import plugins
+from imtoolkit.config.settings import SETTINGS_VARIABLE
 from imtoolkit.core import registry
 from imtoolkit.core.errors import RunFailedError
 from tests.helpers.categories import config_of, write_discs
@@ -29,6 +30,8 @@ LOSSES = {"odd": {"name": "NeverANumber", "weight": 0.1}, "plain": {"name": "mse
 @pytest.fixture
 def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     monkeypatch.chdir(write_discs(tmp_path, train=4, val=2))
+    monkeypatch.setenv("IMTOOLKIT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "settings.yaml"))
     monkeypatch.setenv(plugins.ENVIRONMENT, "")
     monkeypatch.setattr(registry, "_plugins", {})
     (tmp_path / "odd_loss.py").write_text(CODE)
