@@ -11,6 +11,7 @@ import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from imtoolkit import io
 from imtoolkit.config.sections import DataConfig
@@ -69,10 +70,12 @@ class FileLayout:
     Attributes:
         files: Files of an image: several where each channel has its own.
         columns: For each table of the run, the columns that hold these files.
+        reader: What reads them where the run names a reader (``data.reader``).
     """
 
     files: int = 1
     columns: tuple[tuple[str, ...], ...] = ()
+    reader: Any = None
 
     @classmethod
     def of(cls, config: DataConfig, facts: DataFacts) -> FileLayout:
@@ -83,7 +86,19 @@ class FileLayout:
             if entry.source.name == "csv"
         ]
         columns = [(one,) if isinstance(one, str) else tuple(one) for one in given]
-        return cls(facts.image_files, tuple(dict.fromkeys(columns)))
+        layout = cls(facts.image_files, tuple(dict.fromkeys(columns)))
+        if config.reader is None:
+            return layout
+        from imtoolkit.io.foreign import resolve  # MONAI's readers, which few runs need
+
+        return replace(layout, reader=resolve(config.reader))
+
+    def is_image(self, path: Path) -> bool:
+        """Tell whether a file can be read; a reader of the user's knows suffixes of its own."""
+        return io.is_image(path) or (self.reader is not None and self._has_own_suffix(path))
+
+    def _has_own_suffix(self, path: Path) -> bool:
+        return path.is_file() and bool(self.reader.verify_suffix(str(path)))
 
 
 def writable(suffix: str) -> str:
@@ -235,8 +250,8 @@ def check_targets(inputs: Sequence[Input], targets: Sequence[Sequence[Path]]) ->
 
 def _expand(item: str, layout: FileLayout) -> Iterator[Input]:
     path = Path(item).expanduser()
-    if path.is_dir() and not io.is_image(path):
-        yield from _in_folder(path)
+    if path.is_dir() and not layout.is_image(path):
+        yield from _in_folder(path, layout)
     elif path.suffix.lower() in TABLES and path.is_file():
         yield from _in_table(path, layout)
     elif path.exists():
@@ -244,7 +259,7 @@ def _expand(item: str, layout: FileLayout) -> Iterator[Input]:
     elif CHANNELS in item:
         yield _several(item)
     elif glob.has_magic(item):
-        yield from _matching(item)
+        yield from _matching(item, layout)
     else:
         message = "no such file or folder"
         raise DataError(Problem(message, file=item))
@@ -259,8 +274,8 @@ def _several(item: str) -> Input:
     return Input(paths)
 
 
-def _in_folder(folder: Path) -> Iterator[Input]:
-    images = sorted(_walk(folder))
+def _in_folder(folder: Path, layout: FileLayout) -> Iterator[Input]:
+    images = sorted(_walk(folder, layout))
     if not images:
         message = "this folder holds no images that can be read"
         raise DataError(Problem(message, file=str(folder)))
@@ -268,22 +283,22 @@ def _in_folder(folder: Path) -> Iterator[Input]:
         yield Input((path,), path.parent.relative_to(folder))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, layout: FileLayout) -> Iterator[Path]:
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
-        if io.is_image(path):
+        if layout.is_image(path):
             yield path
         elif path.is_dir():
-            yield from _walk(path)
+            yield from _walk(path, layout)
 
 
-def _matching(pattern: str) -> Iterator[Input]:
+def _matching(pattern: str, layout: FileLayout) -> Iterator[Input]:
     # sub-folders of the output count from the part of the pattern that is fixed
     parts = Path(pattern).expanduser().parts
     count = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     root, rest = Path(*parts[:count]), str(Path(*parts[count:]))
-    images = sorted(path for path in root.glob(rest) if io.is_image(path))
+    images = sorted(path for path in root.glob(rest) if layout.is_image(path))
     if not images:
         message = "this pattern matches no image"
         raise DataError(Problem(message, file=pattern))

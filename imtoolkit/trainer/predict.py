@@ -17,6 +17,7 @@ from typing import Any, Final
 import pandas as pd
 
 from imtoolkit.config import load_run_config
+from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.settings import runs_root
 from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.core.files import write_text
@@ -106,7 +107,9 @@ def predict(
         raise DataError(message)
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     first = find_run(_listed(run)[0], runs_root())
-    found = find_inputs(given, FileLayout.of(load_run_config(first.path).data, first.facts))
+    config = load_run_config(first.path)
+    plugin_modules.load(config)  # a reader of the user's knows its own files
+    found = find_inputs(given, FileLayout.of(config.data, first.facts))
     predictor = _predictor(run, vote, options)
     if suffix is not None and not dense_heads(predictor.task):
         message = (

@@ -194,3 +194,21 @@ def test_real_numbers_are_not_rounded_into_a_png():
     check_output(Path("out"), ".png")
     with pytest.raises(DataError, match=r"would be rounded: choose \.ome\.tif"):
         check_output(Path("out"), ".png", fractions=True)
+
+
+class Camera:
+    """The part of a user's reader that tells its files from others."""
+
+    def verify_suffix(self, filename):
+        return str(filename).endswith(".cam")
+
+
+def test_a_reader_of_the_user_finds_its_own_files(tmp_path):
+    folder = numbered(tmp_path, "a.cam", "b.tif")
+    (folder / "c.txt").touch()
+    layout = FileLayout(reader=Camera())
+    for given in (folder, str(folder / "*")):
+        assert [one.path.name for one in find_inputs([given], layout)] == ["a.cam", "b.tif"]
+    assert [one.path.name for one in find_inputs([folder])] == ["b.tif"]
+    assert layout.is_image(folder / "a.cam")
+    assert find_inputs([folder / "a.cam"])[0].target(Path("out"), None) == Path("out/a.ome.tif")
