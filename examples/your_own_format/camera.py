@@ -1,4 +1,4 @@
-"""A format of one's own: a line of JSON, then the pixels. A reader tells imtoolkit how to read it."""
+"""A format of one's own, a line of JSON and the pixels, and the reader that makes it known."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ class CameraReader(ImageReader):
         return facts, np.frombuffer(body, np.uint16).reshape(facts["shape"])
 
     def get_data(self, img):
-        """Return the pixels, and what is known of them: axes, pixel size, unit, names of channels."""
+        """Return the pixels, and what is known of them: axes, pixel size, unit, channel names."""
         facts, pixels = img
         size = facts["pixel_size"]
         return pixels, {"axes": "YX", "spacing": [size, size], "unit": "micrometer"}

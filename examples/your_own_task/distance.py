@@ -38,7 +38,9 @@ class DistanceGoal(ImageGoal):
         if labels is None:
             return None
         maps = [distances(image[0].cpu().numpy()) for image in labels]
-        return torch.from_numpy(np.stack(maps)[:, None]).to(labels.device).div(self.reach).clamp(max=1)
+        return (
+            torch.from_numpy(np.stack(maps)[:, None]).to(labels.device).div(self.reach).clamp(max=1)
+        )
 
 
 class DistanceTask(SupervisedTask):

@@ -22,7 +22,7 @@ FINDINGS = ("confluent", "defocused", "glow")
 """What may be noted of a well, any number of them."""
 LINES = ("A", "B")
 WELLS_OF_PLATE = 6
-CONFLUENT = 0.25
+CONFLUENT = 0.18
 """Part of the image that nuclei cover from which a well counts as confluent."""
 _SPACING = 0.65
 

@@ -1,27 +1,74 @@
-"""Every preset trains for two steps on drawn samples, is evaluated, and predicts."""
+"""Every preset trains for two steps on drawn samples, is evaluated, and predicts.
+
+The presets are run as they are but for their overrides here: fewer steps, and smaller nets and
+patches where the full ones would be slow.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import imtoolkit as imt
+from imtoolkit.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = sorted((ROOT / "configs").rglob("*.yaml"))
-COUNT = 8
-TWO_STEPS = {
+COUNTS: Final = {"shapes": 25, "wells": 30}
+"""Drawn images: every class in every split, and several plates; of other samples 8."""
+
+TWO_STEPS: Final[dict[str, Any]] = {
     "trainer.max_epochs": 1,
     "trainer.limit_train_batches": 2,
+    "trainer.check_val_every_n_epoch": 1,
     "trainer.accelerator": "cpu",
     "trainer.limit_val_batches": 1,
     "evaluation.resamples": 50,
 }
+SEVERAL: Final = {"trainer.limit_val_batches": 1.0, "data.loader.batch_size": 4}
+"""Metrics of classes need images of several."""
+
+RESNET: Final = {"task.net.params.width": 4, **SEVERAL}
+DRUNET: Final = {"task.net.params.channels": [4, 8], "data.loader.batch_size": 2}
+FNET: Final = {"task.net.params.width": 2, "data.loader.batch_size": 2}
+SMALL: Final[dict[str, dict[str, Any]]] = {
+    "classification/images_2d": RESNET,
+    "classification/images_3d": RESNET,
+    "classification/findings_2d": RESNET,
+    "classification/wells_2d": {
+        "task.net.params.backbone.params.width": 4,
+        **SEVERAL,
+    },
+    "regression/count_2d": RESNET,
+    "enhancement/denoise_2d": DRUNET,
+    "enhancement/restore_2d": DRUNET,
+    "enhancement/restore_3d": DRUNET,
+    "enhancement/super_resolution_2d": DRUNET,
+    "enhancement/noise2noise_2d": DRUNET,
+    "enhancement/label_free_2d": FNET,
+    "enhancement/label_free_3d": FNET,
+    "noise2void/denoise_2d": {
+        "task.net.params.channels": [4, 8, 16],
+        "data.loader.batch_size": 2,
+    },
+    "multitask/wells_2d": {
+        "task.net.params.backbone.params.features": [4, 4, 4, 8, 8, 4],
+        **SEVERAL,
+    },
+}
+"""What makes a preset quick enough for a test: nets and batches, nothing else."""
+
+
+def name_of(preset: Path) -> str:
+    return preset.relative_to(ROOT / "configs").with_suffix("").as_posix()
 
 
 def samples_of(preset: Path) -> tuple[str, str, int | None]:
@@ -34,33 +81,90 @@ def samples_of(preset: Path) -> tuple[str, str, int | None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("preset", PRESETS, ids=name_of)
 def test_a_preset_trains_is_evaluated_and_predicts(
     preset: Path, workdir: Path, drawn: Callable[..., Path]
 ) -> None:
     name, folder, dims = samples_of(preset)
-    shutil.copytree(drawn(name, count=COUNT, dims=dims), workdir / folder)
-    config = imt.load_config(preset, TWO_STEPS)
+    drawing = drawn(name, count=COUNTS.get(name, 8), dims=dims)
+    shutil.copytree(drawing, workdir / folder)
+    config: Any = imt.load_config(preset, {**TWO_STEPS, **SMALL.get(name_of(preset), {})})
 
-    run = imt.train(config)
+    run = imt.train(config, quiet=True)
 
     assert run.status.state.value == "finished"
     assert {"best", "last"} <= set(run.checkpoints)
-    scores = imt.evaluate(run, split="test")
-    classes = config.task.classes
-    assert len(scores.per_image) == run.facts.samples["test"] > 0
-    for label in classes[1:]:
-        assert scores.per_image[f"dice/{label}"].dropna().between(0, 1).all()
+    scores = imt.evaluate(run, split="test", quiet=True)
+    rows = scores.per_image
+    assert len(rows) == run.facts.samples["test"] > 0
+    assert math.isfinite(scores.summary["metrics"]["loss"]["mean"])
+    PREDICTS[config.task.category](run, config.task, rows, inputs_of(config, workdir / folder))
 
-    picture = sorted(path for path in (workdir / folder).rglob("*") if is_input(path))[0]
+
+def inputs_of(config: Any, folder: Path) -> Path:
+    """Return what the preset predicts: its table, or the first of its images."""
+    params = config.data.sources["main"].source.params
+    if "path" in params:
+        return folder / "table.csv"
+    found = sorted(folder.glob(params.get("image", "**/*.tif*")))
+    return next(path for path in found or sorted(folder.rglob("*.nii.gz")) if path.is_file())
+
+
+def segments(run: Run, task: Any, rows: pd.DataFrame, picture: Path) -> None:
+    for label in task.classes[1:]:
+        assert rows[f"dice/{label}"].dropna().between(0, 1).all()
     labels = imt.predict(run, imt.read(picture).pixels[0])
     assert labels.shape == imt.read(picture).pixels.shape[1:]
-    assert set(np.unique(labels)) <= set(range(len(classes)))
-
-    (written,) = imt.predict(run, [picture], output=workdir / "predicted")
-    again = imt.read(written).pixels
-    assert np.array_equal(again[0], labels)
+    assert set(np.unique(labels)) <= set(range(len(task.classes)))
+    (written,) = imt.predict(run, [picture], output="predicted")
+    assert np.array_equal(imt.read(written).pixels[0], labels)
 
 
-def is_input(path: Path) -> bool:
-    return path.parent.name in {"images", "imagesTr"} and path.is_file()
+def classifies(run: Run, task: Any, rows: pd.DataFrame, given: Path) -> None:
+    columns = [f"probability/{name}" for name in task.classes]
+    assert rows[columns].to_numpy().min() >= 0
+    table = table_of(run, given)
+    if not task.multilabel:
+        assert set(table["predicted"]) <= set(task.classes)
+        np.testing.assert_allclose(table[columns].sum(axis=1), 1, atol=1e-4)
+
+
+def counts(run: Run, task: Any, rows: pd.DataFrame, given: Path) -> None:
+    table = table_of(run, given)
+    assert np.isfinite(table["predicted"]).all()
+    assert rows["target"].between(0, 100).all()
+
+
+def enhances(run: Run, task: Any, rows: pd.DataFrame, picture: Path) -> None:
+    assert rows["psnr"].between(-20, 80).all()
+    image = imt.predict(run, imt.read(picture).pixels[0])
+    assert image.shape == imt.read(picture).pixels.shape[1:]
+    assert np.isfinite(image).all()
+    (written,) = imt.predict(run, [picture], output="predicted")
+    np.testing.assert_allclose(imt.read(written).pixels[0], image, atol=1e-5)
+
+
+def does_several_things(run: Run, task: Any, rows: pd.DataFrame, given: Path) -> None:
+    assert {"nuclei/dice", "treatment/predicted", "number/predicted"} <= set(rows.columns)
+    *masks, table = imt.predict(run, given, output="predicted")
+    assert len(masks) == len(pd.read_csv(given)) == len(pd.read_csv(table))
+    assert set(np.unique(imt.read(masks[0]).pixels)) <= {0, 1}
+
+
+def table_of(run: Run, given: Path) -> pd.DataFrame:
+    """Predict and return the table that is written, one row for each image."""
+    (written,) = imt.predict(run, [given], output="predicted")
+    table = pd.read_csv(written)
+    assert len(table) == (len(pd.read_csv(given)) if given.suffix == ".csv" else 1)
+    return table
+
+
+PREDICTS: Final[Mapping[str, Callable[[Run, Any, pd.DataFrame, Path], None]]] = {
+    "segmentation": segments,
+    "classification": classifies,
+    "regression": counts,
+    "enhancement": enhances,
+    "noise2void": enhances,
+    "multitask": does_several_things,
+}
+"""What is asked of the predictions of each category."""

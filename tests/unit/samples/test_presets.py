@@ -30,14 +30,17 @@ def test_there_are_presets() -> None:
     assert names >= {"nuclei_2d", "nuclei_3d", "membranes_2d", "hippocampus_3d"}
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_a_preset_loads_and_is_named_as_its_file(preset: Path) -> None:
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_preset_loads_and_its_run_is_named_as_its_file(preset: Path) -> None:
     config = load_config(preset)
-    assert config.name == preset.stem
+    same = [other for other in PRESETS if other.stem == preset.stem]
+    full = f"{preset.parent.name}_{preset.stem}"
+    assert config.name in ({preset.stem} if len(same) == 1 else {preset.stem, full})
+    assert [load_config(other).name for other in same].count(config.name) == 1
     assert config.task.category == preset.parent.name
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_preset_finds_the_images_that_it_tells_to_draw(
     preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,8 +49,10 @@ def test_a_preset_finds_the_images_that_it_tells_to_draw(
     assert words[1] in SAMPLES
     if "--count" in words:
         del words[words.index("--count") : words.index("--count") + 2]
-    assert main([*words, "--count", "3", "--quiet"]) == 0
+    count = 5 if words[1] == "shapes" else 3  # one of each class
+    assert main([*words, "--count", str(count), "--quiet"]) == 0
     section = yaml.safe_load(preset.read_text())["data"]["source"]
     manifest = registry.build("source", section["name"], section["params"]).samples()
-    assert len(manifest) == 3
-    assert manifest.row(0)["target"]
+    assert len(manifest) == count
+    degraded = "degrade" in yaml.safe_load(preset.read_text())["data"]  # the image is the target
+    assert degraded != bool(manifest.row(0).get("target"))
