@@ -10,6 +10,8 @@ from torch import nn
 from imtoolkit.core.facts import DataFacts
 
 from .assembling import Assembler, Slot
+from .composition import Headed
+from .idle import freeze_unreached
 
 
 def build_net(
@@ -46,4 +48,5 @@ def build_net(
     """
     slot = Slot(facts, out_channels, where)
     make = Assembler(deep_supervision=deep_supervision)
-    return make.part({"name": name, "params": dict(params)}, slot, last=True)
+    net = make.part({"name": name, "params": dict(params)}, slot, last=True)
+    return freeze_unreached(net, facts) if isinstance(net, Headed) else net

@@ -167,6 +167,28 @@ def test_every_trained_weight_gets_a_gradient_as_distributed_training_needs(
     assert [name for name, weight in trained if weight.grad is None] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("unet_features", TINY_UNET["params"]),
+        ("omnivore", {"size": "custom", "width": 8, "depths": [1, 1], "heads": [2, 2]}),
+        ("stcnnt_unet", {"channels": [8, 16], "heads": 2, "blocks": "C21"}),
+        ("resnet", {"width": 4, "depth": 10}),
+    ],
+)
+@pytest.mark.parametrize("post", ["global_pool", "dense"])
+def test_what_a_head_does_not_take_of_a_backbone_is_not_trained(
+    name: str, params: dict[str, Any], post: str
+) -> None:
+    known = facts()
+    net = build_net("composed", {"backbone": part(name, **params), "post": post}, known, 2)
+    run(net, known).square().mean().backward()
+    for weight in net.parameters():
+        assert (weight.grad is not None) == weight.requires_grad
+    frozen = [key for key, weight in net.named_parameters() if not weight.requires_grad]
+    assert bool(frozen) == (name == "omnivore" or (post == "global_pool" and name != "resnet"))
+
+
 def test_heads_come_last_in_the_order_of_blocks_for_layer_wise_decay() -> None:
     def conv() -> nn.Module:
         return nn.Sequential(nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1))
