@@ -76,7 +76,8 @@ class NanGuard(pl.Callback):
             names = bad_terms(terms)
             found = {"epoch": trainer.current_epoch, "step": step, "ids": ids, "terms": names}
             write_json(path, found)
-            which = f" (term {listed(names)})" if names else ""
+            # a single term is the loss itself
+            which = f" (term {listed(names)})" if names and len(terms) > 1 else ""
         where = f"of {', '.join(sorted(set(ids))[:4])}" if bad and ids else "of another process"
         msg = (
             f"the loss{which} is NaN or infinite in epoch {trainer.current_epoch}, step {step}, on "
