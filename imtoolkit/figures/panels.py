@@ -58,8 +58,10 @@ def sample_figure(
     across = min(len(rows), _SIDE_BY_SIDE) if alone else len(columns)
     down = -(-len(rows) // across) if alone else len(rows)
     height, width = next(iter(panels[0].values())).shape[:2]
-    lines = max(_row_title(row, "").count("\n") for row in rows)
-    panel_height = WIDTH * float(np.clip(height / width, 0.3, 2.0)) + 0.3 + 0.17 * max(lines - 1, 0)
+    # the first row also has the heading of its column
+    titles = [_row_title(row, "" if place else "image") for place, row in enumerate(rows)]
+    lines = max(text.count("\n") for text in titles)
+    panel_height = WIDTH * float(np.clip(height / width, 0.3, 2.0)) + 0.3 + 0.22 * max(lines - 1, 0)
     legends = _classes_of(rows, classes)
     margin = (0.35 if legends else 0.0) + (0.3 if title else 0.0)
     figure = new_picture(WIDTH * max(across, 2), panel_height * down + margin)
@@ -70,11 +72,7 @@ def sample_figure(
             panel = first if alone else axes[line, place]
             _draw_panel(panel, shown.get(name), name if line == 0 else "")
         wrong = any(right is False for _, right in row.get("notes") or ())
-        first.set_title(
-            _row_title(row, "image" if line == 0 else ""),
-            fontsize=8,
-            color=WRONG if wrong else "black",
-        )
+        first.set_title(titles[line], fontsize=8, color=WRONG if wrong else "black")
     for panel in axes.ravel()[len(rows) :] if alone else ():
         panel.set_axis_off()
     if title:

@@ -21,7 +21,10 @@ def load_state(task: Task, run: Run, checkpoint: str) -> str:
     """
     if checkpoint == "best" and BEST.removesuffix(".ckpt") not in run.checkpoints:
         checkpoint = "last"
-        log.warning("no best state was kept, since nothing was validated: using the last")
+        log.warning(
+            "no best state was kept, since nothing was validated or the watched metric was never "
+            "defined: using the last"
+        )
     kept = load_checkpoint(run.checkpoint(checkpoint))
     task.load_state_dict(kept["state_dict"])
     for key, number in kept.get(KEY, {}).items():
