@@ -122,6 +122,11 @@ def _check_parameter(
         for item in nets_in(node, found, problems):
             _check("net", item, index, problems)
         return
+    elif _is_half_a_component(value, known[key].annotation):
+        whole = f"{{name: {value['name']}, params: {{}}}}"
+        message = f"{kind} '{name}': '{key}' within parameters needs both keys: {whole}"
+        problems.append(node.place.problem(message))
+        return
     elif not _holds_components(value):
         wrong = mismatch(known[key].annotation, known[key].default, value)
         hint = _component_hint(kind, key, known[key].annotation, value, index)
@@ -129,6 +134,13 @@ def _check_parameter(
             text = ". ".join(part for part in (wrong, hint) if part)
             problems.append(node.place.problem(f"{kind} '{name}': {text}"))
     _check_nested(kind, key, node, index, problems)
+
+
+def _is_half_a_component(value: Any, annotation: str | None) -> bool:
+    """Tell whether a part is given by its name alone, as it may be where it is no parameter."""
+    parts = ("Module", "Optimizer", "LRScheduler")
+    named = isinstance(value, dict) and set(value) == {"name"}
+    return named and any(word in (annotation or "") for word in parts)
 
 
 def _check_nested(kind: str, key: str, node: Node, index: Index, problems: list[Problem]) -> None:

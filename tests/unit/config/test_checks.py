@@ -117,6 +117,16 @@ def test_a_mistake_is_told_with_its_remedy(
             {"name": "MaskedLoss", "params": {"loss": "DiceLoss"}},
             "{name: DiceLoss, params:",
         ),
+        (
+            "loss",
+            {"name": "masked", "params": {"loss": {"name": "DiceLoss"}}},
+            "'loss' within parameters needs both keys: {name: DiceLoss, params: {}}",
+        ),
+        (
+            "optimizer",
+            {"name": "sam", "params": {"base": {"name": "SGD"}}},
+            "'base' within parameters needs both keys",
+        ),
         ("optimizer", {"name": "AdamW", "params": {"lr": "fast"}}, "optimizer 'AdamW': expects"),
         ("optimizer", {"name": "AdamW", "params": {"params": []}}, "is filled in by imtoolkit"),
         ("optimizer", {"name": "AdamW", "params": {"betas": [0.9]}}, "expects a list of 2"),
