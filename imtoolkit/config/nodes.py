@@ -145,7 +145,14 @@ def parse(text: str, file: str = "", key: str = "") -> Node:
 
 
 def parse_scalar(text: str, key: str) -> Node:
-    """Parse the value of an override: a YAML scalar, list or mapping in one line."""
+    """Parse the value of an override: a YAML scalar, list or mapping in one line.
+
+    Example:
+        >>> parse_scalar("*.png", "data.source.params.image").value
+        '*.png'
+    """
+    if text.startswith("*"):  # a pattern: there is no anchor that an alias could mean
+        return Node(text, Place("", None, key))
     return parse(text, key=key)
 
 

@@ -32,13 +32,15 @@ def _presets() -> Iterator[tuple[str, Path]]:
 def find_config(reference: str | Path) -> Path:
     """Return the file of a config: a path, or the name of a preset with or without its task.
 
+    ``configs/segmentation/nuclei_2d.yaml`` is the preset in folders without such a file as well.
+
     Raises:
         ConfigError: If there is neither.
     """
     path = Path(reference).expanduser()
     if path.exists():
         return path
-    word = Path(reference).as_posix().removesuffix(".yaml")
+    word = Path(reference).as_posix().removesuffix(".yaml").removeprefix("configs/")
     known = presets()
     hits = [name for name in known if word in (name, name.rpartition("/")[2])]
     if len(hits) == 1:

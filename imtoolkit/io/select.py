@@ -121,7 +121,7 @@ def name_axes(image: OpenImage, wanted: str | None) -> str:
         named = _match_by_name(image, wanted)
     for letter, stored in zip(named, image.axes, strict=True):
         if stored == "S" and letter not in "SC_":
-            raise _misfit(image, wanted, f"its axis {letter} holds the colours of a pixel")
+            raise _misfit(image, wanted, f"what you call {letter} holds the colours of a pixel")
     return "".join(
         "S" if stored == "S" else letter for letter, stored in zip(named, image.axes, strict=True)
     )

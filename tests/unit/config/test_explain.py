@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -181,6 +182,17 @@ def test_a_component_is_described_with_its_parameters() -> None:
 
 def test_presets_are_found_by_their_name_with_and_without_the_task() -> None:
     assert find_config("nuclei_2d") == find_config("segmentation/nuclei_2d")
+
+
+def test_the_path_of_a_preset_finds_it_outside_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = find_config("configs/segmentation/nuclei_2d.yaml")
+    assert path == find_config("segmentation/nuclei_2d")
+
+
+def test_a_name_that_is_no_preset_is_answered_with_the_next() -> None:
     with pytest.raises(ConfigError, match=r"Did you mean 'nuclei_2d'"):
         find_config("nuclei_2")
 

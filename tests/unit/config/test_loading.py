@@ -154,6 +154,12 @@ def test_parameters_given_with_a_new_name_belong_to_it(write: Write) -> None:
     assert config.task.nets["net"].params == {"features": [8, 8, 16, 16, 32, 8]}
 
 
+@pytest.mark.parametrize("pattern", ["*.png", "'*.png'"])
+def test_a_pattern_needs_no_quotes_but_those_of_the_shell(write: Write, pattern: str) -> None:
+    config = load_config(write(), ["--data.source.params.image", pattern])
+    assert config.data.sources["main"].source.params["image"] == "*.png"
+
+
 def test_a_mapping_of_overrides_takes_values_as_they_are(write: Write) -> None:
     config = load_config(write(), {"trainer.precision": "32", "trainer.max_epochs": 5})
     assert (config.trainer.precision, config.trainer.max_epochs) == ("32", 5)
