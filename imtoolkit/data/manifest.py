@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow.compute as pc
 
 from imtoolkit.config.sections import DataConfig, Role, SourceConfig
@@ -94,10 +95,20 @@ def _one_source(name: str, source: SourceConfig, target: TargetSpec) -> Manifest
         message = f"source '{source.source.name}' found no samples"
         raise DataError(message)
     if source.role is not Role.all:
-        manifest = manifest.with_column("split", source.role.value)
+        manifest = _in_role(manifest, source.role)
     if listed_by.has_targets:
         manifest = with_targets(manifest, source.source.name, target)
     return manifest.sorted_by_id()
+
+
+def _in_role(manifest: Manifest, role: Role) -> Manifest:
+    """Give all samples to one use; of a source that divides itself, its own part of that name.
+
+    A file of train, val and test images in the role ``test`` would otherwise measure a model on
+    what it has learnt from.
+    """
+    own = np.array(manifest.column("split"), dtype=object) == role.value
+    return (manifest.filter(own) if own.any() else manifest).with_column("split", role.value)
 
 
 def _unique_ids(manifests: list[Manifest]) -> list[Manifest]:

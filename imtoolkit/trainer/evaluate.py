@@ -49,7 +49,8 @@ def evaluate(
         checkpoint: ``best``, ``last`` or ``best-<metric>``; left out, as the config says.
         against: Another run that is measured on the same images and compared, image by image.
         source: Other images than those of the run: a source as in the config, such as
-            ``{"name": "folder", "params": {...}}``. All of them are evaluated.
+            ``{"name": "folder", "params": {...}}``. All of them are evaluated, or the test images
+            of a source that divides itself.
         quiet: Show no progress.
 
     Returns:

@@ -24,7 +24,7 @@ class SourceConfig:
     source: Component
     """Where the images come from: `folder`, `csv`, `datalist`, `nnunet`, `class_folders`, `npz`, `arrays`, `unpaired`."""
     role: Role = Role.all
-    """`all` is split by `data.split`; the others go to one use as a whole; `naive` is a test set of unseen groups."""
+    """`all` is split by `data.split`; the others go to one use: as a whole, or with their own part of that name where the source divides itself; `naive` is a test set of unseen groups."""
     weight: float = 1.0
     """How often samples of this source are drawn for training, relative to the other sources."""
 

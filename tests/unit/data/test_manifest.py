@@ -201,6 +201,14 @@ def test_a_role_overrules_what_the_folders_say(tmp_path: Path) -> None:
     assert build_manifest(sources, 0, LABELS).counts() == {"test": 2}
 
 
+def test_a_source_that_divides_itself_gives_a_role_its_own_part(tmp_path: Path) -> None:
+    for name in ("train", "val", "test"):
+        nuclei(tmp_path / name, name)
+    sources = config(x=source("folder", "test", root=str(tmp_path)))
+    made = build_manifest(sources, 0, LABELS)
+    assert [Path(image).parts[-3] for image in made.column("image")] == ["test"]
+
+
 def test_ids_that_meet_get_the_name_of_their_data_set(tmp_path: Path) -> None:
     roots = [nuclei(tmp_path / name, name, "same") for name in ("one", "two")]
     third = nuclei(tmp_path / "three", "other")
