@@ -154,8 +154,9 @@ def _features(column: TabularConfig) -> list[str]:
 def _absent(name: str, known: Sequence[str]) -> str:
     known = [column for column in known if column not in CORE]
     return (
-        f"the table has no column '{name}', but {listed(known, 20) or 'none'}."
-        f"{did_you_mean(name, known)} Only some sources have columns of their own, such as csv"
+        f"there is no column '{name}' beside the images, but {listed(known, 20) or 'none'}."
+        f"{did_you_mean(name, known)} data.tabular needs a table that has it (csv, with the column "
+        f"'{name}')"
     )
 
 
