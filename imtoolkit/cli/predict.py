@@ -57,7 +57,6 @@ def predict(
     trust: Trust = False,
 ) -> None:
     """Apply a trained model to images and write what it makes of them, with their pixel size."""
-    from imtoolkit.trainer.predict import TABLE
     from imtoolkit.trainer.predict import predict as apply
 
     references = [run, *(members or [])]
@@ -81,9 +80,16 @@ def predict(
         suffix=suffix,
         track=track,
     )
+    _tell(found[0].path, output, written)
+
+
+def _tell(run: Path, output: Path, written: list[Path]) -> None:
+    """Say what was written and where."""
+    from imtoolkit.trainer.predict import TABLE
+
     many = f"{len(written)} files" if len(written) != 1 else "1 file"
     out().wrote(many, output)
     table = next((path for path in written if path.name == TABLE), None)
     if table is not None:
         out().wrote("table", table)
-    out().result(run=found[0].path, output=output, written=written)
+    out().result(run=run, output=output, written=written)

@@ -90,6 +90,8 @@ class PatchDataset(Dataset[Sample]):
         sample.update(self.labelling(visit.sample, item))
         sample[DRAW] = self._seed(visit, *_DEVICE, bits=63)
         sample = apply_random(sample, transforms, state, "data.augment")
+        if not self.degrade:
+            return sample
         return self.degrade.patch(sample, self._seed(visit, *_DEGRADE))
 
     def _seed(self, visit: Visit, *use: int, bits: int = 32) -> int:

@@ -67,17 +67,14 @@ class ChannelMetric(ImageMetric):
         """
 
 
-class MaeMetric(ChannelMetric):
-    """Mean absolute error over the pixels; of numbers for whole images, over the images.
+class ErrorMetric(ChannelMetric):
+    """A measure of pixels that numbers of whole images have as well.
 
     Args:
         channels: Names of the channels; left out, their numbers.
         columns: Names of the numbers, where whole images have several.
         spatial_dims: 2 or 3; an image of as many axes is one channel.
     """
-
-    name = "mae"
-    better: Better = "min"
 
     def __init__(
         self,
@@ -89,17 +86,34 @@ class MaeMetric(ChannelMetric):
         super().__init__(channels=channels, spatial_dims=spatial_dims)
         self.columns = tuple(columns)
 
+    @abstractmethod
+    def of_numbers(self) -> SetMetric:
+        """Return the same measure of numbers of whole images."""
+
+
+class MaeMetric(ErrorMetric):
+    """Mean absolute error over the pixels; of numbers for whole images, over the images.
+
+    Args:
+        channels: Names of the channels; left out, their numbers.
+        columns: Names of the numbers, where whole images have several.
+        spatial_dims: 2 or 3; an image of as many axes is one channel.
+    """
+
+    name = "mae"
+    better: Better = "min"
+
     def of(self, prediction: Array, target: Array, kept: Array | None) -> float:
         """See `ChannelMetric`."""
         ours, theirs = counted(prediction, target, kept)
         return float(np.abs(ours - theirs).mean()) if theirs.size else math.nan
 
     def of_numbers(self) -> SetMetric:
-        """Return the same measure of numbers of whole images."""
+        """See `ErrorMetric`."""
         return MeanAbsoluteError(self.columns)
 
 
-class RmseMetric(MaeMetric):
+class RmseMetric(ErrorMetric):
     """Root of the mean squared error over the pixels; of numbers for whole images, over the images.
 
     Args:
@@ -109,17 +123,18 @@ class RmseMetric(MaeMetric):
     """
 
     name = "rmse"
+    better: Better = "min"
 
     def of(self, prediction: Array, target: Array, kept: Array | None) -> float:
         """See `ChannelMetric`."""
         return math.sqrt(mean_squared_error(prediction, target, kept))
 
     def of_numbers(self) -> SetMetric:
-        """Return the same measure of numbers of whole images."""
+        """See `ErrorMetric`."""
         return RootMeanSquaredError(self.columns)
 
 
-class PearsonMetric(MaeMetric):
+class PearsonMetric(ErrorMetric):
     """Pearson's correlation over the pixels; of numbers for whole images, over the images.
 
     Args:
@@ -139,11 +154,36 @@ class PearsonMetric(MaeMetric):
         return float(PearsonCorrelation()(ours[:, None], theirs[:, None])["pearson"])
 
     def of_numbers(self) -> SetMetric:
-        """Return the same measure of numbers of whole images."""
+        """See `ErrorMetric`."""
         return PearsonCorrelation(self.columns)
 
 
-class PsnrMetric(ChannelMetric):
+class RangedMetric(ChannelMetric):
+    """A measure that counts from the range of the values.
+
+    Args:
+        data_range: Range of the values, as their distance or as ``[smallest, largest]``; left out,
+            that of each target.
+        channels: Names of the channels; left out, their numbers.
+        spatial_dims: 2 or 3; an image of as many axes is one channel.
+    """
+
+    def __init__(
+        self,
+        data_range: float | Sequence[float] | None = None,
+        *,
+        channels: Sequence[str] = (),
+        spatial_dims: int = 2,
+    ) -> None:
+        super().__init__(channels=channels, spatial_dims=spatial_dims)
+        self.data_range = span_of(data_range)
+
+    def span(self, target: Array, kept: Array | None) -> float:
+        """Return the range that counts for a target; NaN where it has no pixel."""
+        return span_in(target, kept) if self.data_range is None else self.data_range
+
+
+class PsnrMetric(RangedMetric):
     r"""Peak signal-to-noise ratio :math:`10 \log_{10}(R^2 / MSE)` in decibel.
 
     :math:`R` is the range of the values. Left out it is that of each target, which makes images
@@ -163,19 +203,9 @@ class PsnrMetric(ChannelMetric):
 
     name = "psnr"
 
-    def __init__(
-        self,
-        data_range: float | Sequence[float] | None = None,
-        *,
-        channels: Sequence[str] = (),
-        spatial_dims: int = 2,
-    ) -> None:
-        super().__init__(channels=channels, spatial_dims=spatial_dims)
-        self.data_range = span_of(data_range)
-
     def of(self, prediction: Array, target: Array, kept: Array | None) -> float:
         """See `ChannelMetric`; NaN where the range is 0, infinite where there is no error."""
-        span = span_in(target, kept) if self.data_range is None else self.data_range
+        span = self.span(target, kept)
         error = mean_squared_error(prediction, target, kept)
         if math.isnan(error) or not span > 0:
             return math.nan

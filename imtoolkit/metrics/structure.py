@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from .base import Array
-from .images import PsnrMetric, fitted, span_in
+from .images import RangedMetric, fitted
 
 SIGMA: Final = 1.5
 RADIUS: Final = 5
@@ -24,7 +24,7 @@ WEIGHTS: Final = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """How much each scale counts in MS-SSIM, finest first."""
 
 
-class SsimMetric(PsnrMetric):
+class SsimMetric(RangedMetric):
     """Structural similarity (SSIM), from -1 to 1, 1 for equal images.
 
     Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE
@@ -47,7 +47,7 @@ class SsimMetric(PsnrMetric):
 
     def of(self, prediction: Array, target: Array, kept: Array | None) -> float:
         """See `ChannelMetric`; NaN where the range is 0."""
-        span = span_in(target, kept) if self.data_range is None else self.data_range
+        span = self.span(target, kept)
         if not span > 0:
             return math.nan
         whole, _ = similarity(_unseen(prediction, target, kept), target, span)
@@ -73,7 +73,7 @@ class AffineSsimMetric(SsimMetric):
         return super().of(fitted(prediction, target, kept), target, kept)
 
 
-class MsSsimMetric(PsnrMetric):
+class MsSsimMetric(RangedMetric):
     """Structural similarity at several scales (MS-SSIM): the image is halved from scale to scale.
 
     Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment",
@@ -93,7 +93,7 @@ class MsSsimMetric(PsnrMetric):
 
     def of(self, prediction: Array, target: Array, kept: Array | None) -> float:
         """See `ChannelMetric`; NaN where the range is 0."""
-        span = span_in(target, kept) if self.data_range is None else self.data_range
+        span = self.span(target, kept)
         if not span > 0:
             return math.nan
         ours, theirs = _unseen(prediction, target, kept), target

@@ -229,10 +229,13 @@ def draw(
         raise DataError(message)
     made_of = {"name": name, "seed": seed, "dims": dims, "version": VERSION}
     _claim(folder, made_of, count)
+    rows = []
     for index in track(range(count)):
-        _write_one(folder, name, sample, index, seed, dims)
-    if sample.row is not None:
-        _write_table(folder, name, sample, count, seed, dims)
+        drawn = _write_one(folder, name, sample, index, seed, dims)
+        if sample.row is not None:
+            rows.append(sample.row(index, drawn or draw_one(name, index, seed=seed, dims=dims)))
+    if rows:
+        _write_table(folder / "table.csv", rows)
     _describe(folder, name, sample, count, seed, dims)
     log.info("drew %d %s in %dD into %s", count, name, dims, folder)
     return folder
@@ -302,12 +305,15 @@ def _in_words(held: dict[str, Any]) -> str:
     )
 
 
-def _write_one(folder: Path, name: str, sample: Sample, index: int, seed: int, dims: int) -> None:
+def _write_one(
+    folder: Path, name: str, sample: Sample, index: int, seed: int, dims: int
+) -> Drawn | None:
+    """Draw and write a picture, and return it; ``None`` where all its files are there."""
     from imtoolkit.io.writer import write  # bioio and nibabel are needed for writing only
 
     stem = f"{name}_{index:04d}"
     if all(path.exists() for path in _expected(folder, sample, stem)):
-        return
+        return None
     drawn = draw_one(name, index, seed=seed, dims=dims)
     for relative, pixels in sample.files(stem, drawn).items():
         path = folder / relative
@@ -323,18 +329,15 @@ def _write_one(folder: Path, name: str, sample: Sample, index: int, seed: int, d
         except OSError as error:
             message = f"cannot write {path}: {error.strerror or error}"
             raise DataError(message) from error
+    return drawn
 
 
-def _write_table(folder: Path, name: str, sample: Sample, count: int, seed: int, dims: int) -> None:
-    """Write what is known of each picture; drawing it again is what tells it."""
-    assert sample.row is not None
-    drawn = (draw_one(name, index, seed=seed, dims=dims) for index in range(count))
-    rows = [sample.row(index, one) for index, one in enumerate(drawn)]
+def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(folder / "table.csv", text.getvalue())
+    write_text(path, text.getvalue())
 
 
 def _expected(folder: Path, sample: Sample, stem: str) -> Iterator[Path]:

@@ -12,7 +12,7 @@ import torch
 from imtoolkit.callbacks.nan_guard import bad_terms, terms_of
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Config
-from imtoolkit.core.batch import AFFINE, DRAW, ID, IMAGE, SPACING, TARGET, Batch, Stage
+from imtoolkit.core.batch import ID, IMAGE, TARGET, WEIGHT, Batch, Stage
 from imtoolkit.core.errors import (
     ConfigError,
     DataError,
@@ -22,6 +22,7 @@ from imtoolkit.core.errors import (
     listed,
 )
 from imtoolkit.core.facts import DataFacts
+from imtoolkit.nets.inputs import inputs_of
 from imtoolkit.runs.show import told_apart
 from imtoolkit.tasks import target_spec
 from imtoolkit.tasks.base import Task
@@ -41,8 +42,8 @@ class CheckReport:
     Attributes:
         machine: Device, precision, threads and workers, in words.
         samples: Images in each split.
-        shapes: Shape of each tensor of a training batch, and of what the net makes of the image:
-            ``prediction``, or ``prediction/<head>`` for each head.
+        shapes: Shape of each tensor of a training batch that nets and losses read, and of what the
+            net makes of the image: ``prediction``, or ``prediction/<head>`` for each head.
         parameters: Number of weights.
         trained: Number of weights that are trained.
         memory: Bytes of weights, gradients, optimizer state and (on a GPU, measured) activations.
@@ -71,7 +72,6 @@ class CheckReport:
         shapes = [
             (f"{name} of a batch".replace("prediction/", "prediction of "), str(list(shape)))
             for name, shape in self.shapes.items()
-            if name not in (SPACING, AFFINE, DRAW)  # they come along with the image
         ]
         metrics = [(name, self.metrics[name]) for name in told_apart(self.metrics)]
         samples = ", ".join(f"{count} {name}" for name, count in self.samples.items())
@@ -141,7 +141,12 @@ def _try_out(config: Config, machine: Machine, task: Task, data: Any) -> CheckRe
         seconds = min(seconds, time.perf_counter() - start) if number else seconds
     validation, metrics = _validation(task, data, device)
     facts = data.facts
-    shapes = {key: tuple(v.shape) for key, v in batches[0].items() if torch.is_tensor(v)}
+    read = _read_by(task)
+    shapes = {
+        key: tuple(value.shape)
+        for key, value in batches[0].items()
+        if key in read and torch.is_tensor(value)
+    }
     counts = [weight.numel() for weight in task.parameters()]
     trained = [weight.numel() for weight in task.parameters() if weight.requires_grad]
     return CheckReport(
@@ -157,6 +162,14 @@ def _try_out(config: Config, machine: Machine, task: Task, data: Any) -> CheckRe
         epoch_seconds=seconds * facts.steps_per_epoch + validation * facts.samples.get("val", 0),
         notes=(*_notes(config, facts), *_label_notes(task)),
     )
+
+
+def _read_by(task: Task) -> set[str]:
+    """Return the keys of a batch that nets, heads and losses take; others come along with them."""
+    inputs = [key for net in task.nets.values() for key in inputs_of(net)]
+    heads = [goal.key for goal in task.goals.values()]
+    targets = [term.target for term in task.config.losses.values()]
+    return {IMAGE, TARGET, WEIGHT, *inputs, *heads, *targets}
 
 
 def _beside_targets(

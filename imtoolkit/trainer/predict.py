@@ -106,6 +106,19 @@ def predict(
         message = "files are predicted into a folder: give output='folder'"
         raise DataError(message)
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    return _predict_files(run, given, Path(output), suffix, vote, options, track)
+
+
+def _predict_files(
+    run: Reference | Sequence[Reference],
+    given: Sequence[str | Path],
+    output: Path,
+    suffix: str | None,
+    vote: str,
+    options: dict[str, Any],
+    track: Track,
+) -> list[Path]:
+    """Find the images, then load the model: what is missing is told at once."""
     first = find_run(_listed(run)[0], runs_root())
     config = load_run_config(first.path)
     plugin_modules.load(config)  # a reader of the user's knows its own files
@@ -117,9 +130,8 @@ def predict(
             f"image becomes a row of {TABLE}. Leave the format out"
         )
         raise DataError(message)
-    suffix = suffix or predictor.config.inference.format
+    files = _Files(predictor, output, suffix or predictor.config.inference.format)
     found = _limited(found, predictor.config.trainer.limit_predict_batches)
-    files = _Files(predictor, Path(output), suffix)
     files.check(found, given)
     return files.predict(found, track)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imtoolkit.config import load_config
+from imtoolkit.config import load_config, plugins
 from imtoolkit.config.nodes import parse
+from imtoolkit.config.settings import SETTINGS_VARIABLE
+from imtoolkit.core import registry
 from imtoolkit.core.errors import ConfigError
 
 GOOD = """\
@@ -61,3 +64,14 @@ def problems() -> Callable[..., list[str]]:
         return [str(problem) for problem in caught.value.problems]
 
     return find
+
+
+@pytest.fixture
+def no_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give a test a memory of trust and a table of plugins of its own."""
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "user" / "settings.yaml"))
+    monkeypatch.setenv(plugins.ENVIRONMENT, "")
+    monkeypatch.setattr(registry, "_plugins", {})
+    yield
+    for name in [name for name in sys.modules if name.startswith(f"{plugins.__name__}.")]:
+        del sys.modules[name]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,11 @@ import pytest
 from imtoolkit.config import load_config, load_run_config, plugins, to_yaml
 from imtoolkit.config.dump import from_dict, to_dict
 from imtoolkit.config.sections import InferenceConfig
-from imtoolkit.config.settings import SETTINGS_VARIABLE
-from imtoolkit.core import registry
 from imtoolkit.core.errors import ConfigError
 from imtoolkit.core.facts import DataFacts, TargetKind
 from imtoolkit.tasks import build_task, target_spec
+
+pytestmark = pytest.mark.usefixtures("no_plugins")
 
 CODE = '''
 """Learn how bright an image is on the whole."""
@@ -69,16 +67,6 @@ task:
   limits: {low: 0.5}
   net: {name: DenseNet, params: {init_features: 4, block_config: [1]}}
 """
-
-
-@pytest.fixture(autouse=True)
-def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "user" / "settings.yaml"))
-    monkeypatch.setenv(plugins.ENVIRONMENT, "")
-    monkeypatch.setattr(registry, "_plugins", {})
-    yield
-    for name in [name for name in sys.modules if name.startswith(f"{plugins.__name__}.")]:
-        del sys.modules[name]
 
 
 @pytest.fixture

@@ -6,16 +6,17 @@ import errno
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imtoolkit.config import load_config, load_run_config, plugins, to_yaml
-from imtoolkit.config.settings import SETTINGS_VARIABLE
 from imtoolkit.core import registry
 from imtoolkit.core.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures("no_plugins")
 
 CODE = '''
 """A loss of one's own."""
@@ -36,17 +37,6 @@ class MyLoss(torch.nn.Module):
 class Other:
     pass
 '''
-
-
-@pytest.fixture(autouse=True)
-def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give each test a memory of trust and a table of plugins of its own."""
-    monkeypatch.setenv(SETTINGS_VARIABLE, str(tmp_path / "user" / "settings.yaml"))
-    monkeypatch.setenv(plugins.ENVIRONMENT, "")
-    monkeypatch.setattr(registry, "_plugins", {})
-    yield
-    for name in [name for name in sys.modules if name.startswith(f"{plugins.__name__}.")]:
-        del sys.modules[name]
 
 
 @pytest.fixture
