@@ -30,6 +30,15 @@ DRAW: Final = "draw"
 
 A function of (seed, epoch, sample, patch); only training batches have it.
 """
+PIXEL_CLASSES: Final = "pixel_classes"
+"""Made of instances: uint8 ``(B, 1, [Z,] Y, X)``: background, inside, boundary of an object."""
+DISTANCE: Final = "distance"
+"""Made of instances: float32 ``(B, 1, [Z,] Y, X)``, distance to the edge of the object."""
+CENTRE_OFFSETS: Final = "centre_offsets"
+"""Made of instances: float32 ``(B, dims, [Z,] Y, X)``, from each pixel to the centre of its object.
+
+In pixels, one channel for each of the axes ``[Z,] Y, X``; 0 on background.
+"""
 MISSING_CLASS: Final = -100
 """Class of an image whose label is not known; unknown numbers and multi-label entries are NaN."""
 PREDICTION: Final = "prediction"

@@ -48,6 +48,20 @@ class ColumnTarget:
 
 
 @dataclass(frozen=True)
+class TargetMap:
+    """A map of pixels that is made of the instances of a sample, after its augmentation.
+
+    Attributes:
+        name: Its key in samples and batches: ``pixel_classes``, ``distance`` or ``centre_offsets``,
+            see `imtoolkit.core.batch`.
+        params: Parameters of the function in `imtoolkit.labels.maps` that makes it.
+    """
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class TargetSpec:
     """What a task wants of the targets.
 
@@ -59,6 +73,7 @@ class TargetSpec:
         more: Further targets from the table, each under a key of its own.
         optional: Whether samples without a target (or without some) are taken: they are masked in
             the losses, counted, and told.
+        maps: What is made of the instances for learning, where the kind is ``INSTANCES``.
     """
 
     kind: TargetKind
@@ -66,6 +81,7 @@ class TargetSpec:
     columns: tuple[str, ...] = ()
     more: tuple[ColumnTarget, ...] = ()
     optional: bool = False
+    maps: tuple[TargetMap, ...] = ()
 
 
 @dataclass(frozen=True)

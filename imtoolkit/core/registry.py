@@ -106,6 +106,12 @@ KINDS: Final[dict[str, Kind]] = {
             ("pytorch_lightning.loggers.Logger",),
         ),
         Kind("reader", ("imtoolkit.io",), ("monai.data",), ("monai.data.ImageReader",)),
+        Kind(
+            "postprocess",
+            ("imtoolkit.inference",),
+            (),
+            ("imtoolkit.inference.postprocess.base.PostprocessStep",),
+        ),
         Kind("schedule", ("imtoolkit.core",), (), ("imtoolkit.core.schedules.NumberSchedule",)),
         Kind("source", ("imtoolkit.data",), (), ("imtoolkit.data.sources.base.Source",)),
         Kind("sample", ("imtoolkit.samples",), (), (), functions=True),

@@ -1,1 +1,3 @@
-"""From net to whole image: tiles, blending, mirrored copies."""
+"""From net to whole image: tiles, blending, mirrored copies, post-processing."""
+
+BUILTINS: dict[str, dict[str, str]] = {"postprocess": {}}

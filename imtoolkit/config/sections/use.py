@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional
 
+from .components import Component
+
 
 class Blend(Enum):
     """How overlapping tiles are joined."""
@@ -32,6 +34,8 @@ class InferenceConfig:
     """Suffix of written predictions: `.ome.tif`, `.nii.gz`, `.npy`, `.png`; left out, as the input has it."""
     probabilities: bool = False
     """Write the probability of each class beside the labels."""
+    postprocess: Optional[list[Component]] = None
+    """Steps from the output of the net to the result, the same in prediction, evaluation and pictures; left out, what the category does, and `[]` for none."""
 
 
 @dataclass(frozen=True)
