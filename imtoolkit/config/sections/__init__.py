@@ -7,6 +7,7 @@ pyrallis reads them at run time and understands ``Optional``, ``Union`` and plai
 from dataclasses import dataclass, field
 from typing import Optional
 
+from .categories import CATEGORIES
 from .components import Component, LossTerm, OptimizerConfig, SchedulerConfig, WeightGroup
 from .data import (
     AugmentOn,
@@ -21,7 +22,6 @@ from .data import (
     TabularConfig,
 )
 from .task import (
-    CATEGORIES,
     ClassificationConfig,
     EnhancementConfig,
     HeadConfig,

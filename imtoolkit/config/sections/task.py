@@ -1,6 +1,6 @@
 """The section ``task``: what is learnt; a category adds its own fields.
 
-A new category is a dataclass here and a line in ``CATEGORIES``.
+A new category is a dataclass here, or in a file of its own, and a line in `categories`.
 """
 
 from dataclasses import dataclass, field
@@ -139,14 +139,3 @@ class MultitaskConfig(TaskConfig):
 
     heads: dict[str, HeadConfig] = field(default_factory=dict)
     """What each named output of the net learns; loss terms name it as their `prediction`."""
-
-
-CATEGORIES: dict[str, type[TaskConfig]] = {
-    "segmentation": SegmentationConfig,
-    "classification": ClassificationConfig,
-    "regression": RegressionConfig,
-    "enhancement": EnhancementConfig,
-    "noise2void": Noise2VoidConfig,
-    "multitask": MultitaskConfig,
-}
-"""Value of `task.category` -> the dataclass that decodes the section; a new task adds one line."""

@@ -1,0 +1,21 @@
+"""Which dataclass decodes the section ``task``; a new category adds one line."""
+
+from .task import (
+    ClassificationConfig,
+    EnhancementConfig,
+    MultitaskConfig,
+    Noise2VoidConfig,
+    RegressionConfig,
+    SegmentationConfig,
+    TaskConfig,
+)
+
+CATEGORIES: dict[str, type[TaskConfig]] = {
+    "segmentation": SegmentationConfig,
+    "classification": ClassificationConfig,
+    "regression": RegressionConfig,
+    "enhancement": EnhancementConfig,
+    "noise2void": Noise2VoidConfig,
+    "multitask": MultitaskConfig,
+}
+"""Value of `task.category` -> the dataclass that decodes the section; a new task adds one line."""
