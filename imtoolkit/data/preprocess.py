@@ -67,6 +67,7 @@ class Undo:
         steps: The transforms that can be undone, in the order in which they were applied.
         spacing: Pixel size ``[Z,] Y, X`` of the prediction; ``None`` where the file does not tell.
         world: Affine ``(4, 4)`` of the prediction as NIfTI means it, where the file has one.
+        prepared_spacing: Pixel size of the preprocessed image; ``None`` where it is not known.
     """
 
     shape: tuple[int, ...]
@@ -75,6 +76,7 @@ class Undo:
     steps: list[Transform] = field(repr=False)
     spacing: tuple[float, ...] | None = None
     world: np.ndarray | None = None
+    prepared_spacing: tuple[float, ...] | None = None
 
     def invert(self, prediction: Any, *, labels: bool | None = None) -> torch.Tensor:
         """Bring a prediction to the grid of the file.
@@ -242,6 +244,7 @@ def _finish(loaded: Loaded, sample: dict[Any, Any], steps: Sequence[Transform]) 
     operations = reset_ops_id([image.clone()])[0].applied_operations if known else []
     shape, factors = _enlarged(tuple(picture.pixels.shape[1:]), steps)
     grid = finer_affine(meta_affine(picture), factors)
+    spacing = spacing_of(affine, dims) if picture.spacing is not None else None
     undo = Undo(
         shape=shape,
         affine=affine,
@@ -249,12 +252,13 @@ def _finish(loaded: Loaded, sample: dict[Any, Any], steps: Sequence[Transform]) 
         steps=[step for step in steps if isinstance(step, InvertibleTransform)],
         spacing=_divided(picture.spacing, factors),
         world=reverse_columns(grid, len(shape)) if picture.affine is not None else None,
+        prepared_spacing=spacing,
     )
     return Prepared(
         image=plain(image).to(torch.float32).contiguous(),
         target=_tensor(sample.get(TARGET)),
         weight=_tensor(sample.get(WEIGHT)),
-        spacing=spacing_of(affine, dims) if picture.spacing is not None else None,
+        spacing=spacing,
         unit=picture.unit,
         affine=reverse_columns(affine, dims) if picture.affine is not None else None,
         undo=undo,

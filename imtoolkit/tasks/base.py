@@ -21,7 +21,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from imtoolkit.config.sections import InferenceConfig, TaskConfig
+from imtoolkit.config.sections import Component, InferenceConfig, TaskConfig
 from imtoolkit.core.batch import IMAGE, Batch, Stage, StepOutput
 from imtoolkit.core.errors import DataError
 from imtoolkit.core.facts import DataFacts, TargetKind
@@ -79,6 +79,8 @@ class Task(Measuring):
         self._means = EpochMeans()
         self._restored = False
         self.goals = self.build_goals()
+        for name, goal in self.goals.items():
+            goal.use_steps(*self.steps_of(name))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(seed, _WEIGHTS))
             self.nets = nn.ModuleDict(self.build_nets())
@@ -93,6 +95,14 @@ class Task(Measuring):
     def build_goals(self) -> dict[str, Goal]:
         """Say what each output of the net means."""
         return {}
+
+    def steps_of(self, goal: str) -> tuple[Sequence[Component] | None, str]:
+        """Return the steps of post-processing of a goal as the config has them, and their key.
+
+        ``None`` stands for those that the goal has of its own.
+        """
+        del goal
+        return self.inference.postprocess, "inference.postprocess"
 
     @abstractmethod
     def build_nets(self) -> dict[str, nn.Module]:

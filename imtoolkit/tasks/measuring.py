@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Literal
 import pytorch_lightning as pl
 from torch import Tensor
 
-from imtoolkit.core.batch import PREDICTION, TARGET, Batch, Stage, StepOutput
+from imtoolkit.core.batch import PREDICTION, SPACING, TARGET, Batch, Stage, StepOutput
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.metrics.suite import MetricSuite
 
-from .goals.base import pixel_inputs
+from .goals.base import PixelSize, pixel_inputs
 from .rows import Row, first_of, gathered, one_by_one, place_of, summarised, unique_sorted
 
 Prediction = Tensor | dict[str, Tensor]
@@ -46,11 +46,16 @@ class Measuring(pl.LightningModule, ABC):
         """Apply the nets to a batch and compute the loss; serves training, validation and test."""
 
     @abstractmethod
-    def postprocess(self, raw: Any) -> Any:
+    def postprocess(self, raw: Any, spacing: PixelSize = None) -> Any:
         """Turn the net's output, with or without the axis of the batch, into the result.
 
         Labels ``([B,] [Z,] Y, X)``, an image ``([B,] C, [Z,] Y, X)``, a class ``([B])``, numbers
         ``([B,] n)``; of a net of named outputs a dict of them.
+
+        Args:
+            raw: The output.
+            spacing: Pixel size of the (preprocessed) images, which steps of post-processing in
+                physical units need.
         """
 
     # --- Lightning's hooks ------------------------------------------------------------------------
@@ -89,15 +94,15 @@ class Measuring(pl.LightningModule, ABC):
                 row["loss"] = float(output.loss)
             terms = self._shown_terms(output)
             row |= {f"loss/{name}": float(value) for name, value in terms.items()}
-            prediction = self.prediction_of(output)
+            prediction = self.prediction_of(output, one.get(SPACING))
             row |= self.measure(output, prediction, one, stage)
             self.rows[stage].append(row)
             predictions.append(first_of(prediction))
         return {PREDICTION: predictions}
 
-    def prediction_of(self, output: StepOutput) -> Prediction | None:
+    def prediction_of(self, output: StepOutput, spacing: PixelSize = None) -> Prediction | None:
         """Return the results ``(B, ...)`` of a step, by name for a net of named outputs."""
-        return None if output.raw is None else self.postprocess(output.raw)
+        return None if output.raw is None else self.postprocess(output.raw, spacing)
 
     def measure(
         self, output: StepOutput, prediction: Prediction | None, batch: Batch, stage: Stage

@@ -20,6 +20,7 @@ from imtoolkit.nets.building import build_net
 from .base import Task
 from .building import build_terms, net_of
 from .goals import Goal
+from .goals.base import PixelSize
 from .goals.metrics import metrics_of
 from .heads import goal_of_head, terms_of_heads
 from .measuring import Prediction
@@ -185,9 +186,9 @@ class MultitaskTask(Task):
         found |= {name: torch.cat(seen).mean(0, keepdim=True) for name, seen in others.items()}
         return {name: found[name] for name in self.goals}
 
-    def postprocess(self, raw: Mapping[str, Tensor]) -> Named:
+    def postprocess(self, raw: Mapping[str, Tensor], spacing: PixelSize = None) -> Named:
         """Return the result of each head."""
-        return {name: goal.postprocess(raw[name]) for name, goal in self.goals.items()}
+        return {name: goal.postprocess(raw[name], spacing) for name, goal in self.goals.items()}
 
     def probabilities(self, raw: Mapping[str, Tensor]) -> Named:
         """Return the probabilities of the classes of each head that has classes."""

@@ -25,6 +25,7 @@ from imtoolkit.nets.outputs import all_outputs
 from .base import Task
 from .building import build_terms, net_of
 from .goals import OUTPUT, Goal
+from .goals.base import PixelSize
 from .goals.metrics import metrics_of
 from .measuring import Prediction
 from .rows import Row
@@ -163,9 +164,9 @@ class SupervisedTask(Task):
             return self.tiled(image, stage, more=more)
         return self.at_once(partial(self.apply_net, **more), image, stage)
 
-    def postprocess(self, raw: Tensor) -> Tensor:
+    def postprocess(self, raw: Tensor, spacing: PixelSize = None) -> Tensor:
         """Return the result of an output, with or without the axis of the batch."""
-        return self.goal.postprocess(raw)
+        return self.goal.postprocess(raw, spacing)
 
     def probabilities(self, raw: Tensor) -> Tensor | None:
         """Return the probability of each class in the shape of the output; else ``None``."""

@@ -12,7 +12,7 @@ import torch
 from imtoolkit.callbacks.nan_guard import bad_terms, terms_of
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Config
-from imtoolkit.core.batch import ID, IMAGE, TARGET, WEIGHT, Batch, Stage
+from imtoolkit.core.batch import ID, IMAGE, SPACING, TARGET, WEIGHT, Batch, Stage
 from imtoolkit.core.errors import (
     ConfigError,
     DataError,
@@ -229,7 +229,7 @@ def _validation(task: Task, data: Any, device: torch.device) -> tuple[float, dic
     task.eval()
     start = time.perf_counter()
     output = task.step(batch, Stage.VAL)
-    row = task.measure(output, task.prediction_of(output), batch, Stage.VAL)
+    row = task.measure(output, task.prediction_of(output, batch.get(SPACING)), batch, Stage.VAL)
     seconds = time.perf_counter() - start
     task.train()
     suite = task.metrics(Stage.VAL)

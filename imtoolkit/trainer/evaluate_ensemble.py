@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from imtoolkit.core.batch import Batch, Stage, StepOutput
+from imtoolkit.core.batch import SPACING, Batch, Stage, StepOutput
 from imtoolkit.core.errors import DataError
 from imtoolkit.core.files import write_text
 from imtoolkit.inference.ensemble import VOTES
@@ -165,7 +165,8 @@ class Electorate:
                 with torch.autocast(**self.autocast):
                     output = task.step(one, Stage.TEST)
                 assert output.raw is not None
-                measured = task.measure(output, task.prediction_of(output), one, Stage.TEST)
+                made = task.prediction_of(output, one.get(SPACING))
+                measured = task.measure(output, made, one, Stage.TEST)
                 loss = {} if output.loss is None else {"loss": float(output.loss)}
                 self.rows[name].append({**place, **loss, **measured})
                 said.append(results.evidence_of(task, output.raw))
@@ -184,8 +185,7 @@ class Electorate:
         for head, goal in results.goals_of(task).items():
             evidence = joined(goal, [one[head] for one in said], vote, channel_axis=1)
             raw[head] = results.raw_of(goal, evidence)
-            classes = results.votes_on_classes(goal)
-            result[head] = goal.postprocess(raw[head]) if classes else evidence
+            result[head] = results.after_vote(goal, raw[head], batch.get(SPACING))
         alone = set(raw) == {""}
         output = StepOutput(None, raw=raw[""] if alone else raw)
         return task.measure(output, result[""] if alone else result, batch, Stage.TEST)

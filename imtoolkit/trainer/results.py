@@ -19,6 +19,7 @@ from imtoolkit.inference.ensemble import logits_of
 from imtoolkit.io.picture import Picture
 from imtoolkit.metrics.records import TARGET
 from imtoolkit.tasks.base import Task
+from imtoolkit.tasks.goals.base import PixelSize
 
 Array = NDArray[Any]
 OUTPUT: Final = "output"
@@ -68,7 +69,7 @@ class GoalLike(Protocol):
     dense: bool
     classes: tuple[str, ...]
 
-    def postprocess(self, raw: torch.Tensor) -> torch.Tensor:
+    def postprocess(self, raw: torch.Tensor, spacing: PixelSize = None) -> torch.Tensor:
         """Return the result of an output."""
 
     def probabilities(self, raw: torch.Tensor) -> torch.Tensor | None:
@@ -120,9 +121,9 @@ class PlainGoal:
         self.labels = hasattr(task, "probabilities")
         self.classes = tuple(getattr(task.config, "classes", None) or ())
 
-    def postprocess(self, raw: torch.Tensor) -> torch.Tensor:
+    def postprocess(self, raw: torch.Tensor, spacing: PixelSize = None) -> torch.Tensor:
         """See `GoalLike`."""
-        found: torch.Tensor = self.task.postprocess(raw)
+        found: torch.Tensor = self.task.postprocess(raw, spacing)
         return found
 
     def probabilities(self, raw: torch.Tensor) -> torch.Tensor | None:
@@ -177,7 +178,7 @@ def results_of(task: Task, raw: Any, undo: Undo, *, probabilities: bool = False)
         maps = None
         if chances is not None:
             maps = undo.invert(chances.float().cpu(), labels=False).numpy()
-        result = goal.postprocess(own).cpu()
+        result = goal.postprocess(own, undo.prepared_spacing).cpu()
         flat = result.ndim == task.facts.spatial_dims
         pixels = undo.invert(result[None] if flat else result).numpy()
         found.append(
@@ -205,7 +206,12 @@ def evidence_of(task: Task, raw: Any, undo: Undo | None = None) -> dict[str, tor
     found = {}
     for head, goal in goals_of(task).items():
         chances = goal.probabilities(outputs[head])
-        values = goal.postprocess(outputs[head]) if chances is None else chances
+        if chances is None:
+            # the steps of post-processing come after the vote
+            first = getattr(goal, "first_result", goal.postprocess)
+            values = first(outputs[head])
+        else:
+            values = chances
         if goal.dense and undo is not None:
             values = undo.invert(values.float().cpu(), labels=False)
         found[head] = values
@@ -218,10 +224,8 @@ def result_of_evidence(
     """Return what the evidence of an ensemble says, see `evidence_of`."""
     if not goal.dense:
         return _whole(head, goal, evidence, is_evidence=True)
-    values, maps = evidence, None
-    if votes_on_classes(goal):
-        values = goal.postprocess(raw_of(goal, evidence))
-        maps = evidence.cpu().numpy() if probabilities else None
+    values = after_vote(goal, raw_of(goal, evidence), undo.spacing)
+    maps = evidence.cpu().numpy() if probabilities and votes_on_classes(goal) else None
     return Result(
         head,
         values.cpu().numpy(),
@@ -230,6 +234,17 @@ def result_of_evidence(
         spacing=undo.spacing,
         affine=undo.world,
     )
+
+
+def after_vote(goal: Any, raw: torch.Tensor, spacing: PixelSize) -> torch.Tensor:
+    """Return the result of an output that several models have brought about, see `raw_of`.
+
+    Numbers, and what a task of somebody's own has made, are results already.
+    """
+    if votes_on_classes(goal) or (goal.dense and not isinstance(goal, PlainGoal)):
+        result: torch.Tensor = goal.postprocess(raw, spacing)
+        return result
+    return raw
 
 
 def votes_on_classes(goal: Any) -> bool:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,10 +18,16 @@ from imtoolkit.config.sections import Component, LossTerm
 from imtoolkit.core.batch import SPACING, TARGET, WEIGHT, Batch, Stage
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.core.facts import DataFacts
+from imtoolkit.inference.postprocess.base import RESULT, Array, Chain, Makes
 from imtoolkit.metrics.suite import MetricSuite
+
+from .chains import build_chain
 
 OUTPUT: Final = "output"
 """Name of the goal of a task whose net has one output."""
+
+PixelSize = Tensor | Sequence[float] | None
+"""Pixel size ``[Z,] Y, X`` of all images of a batch, or ``(B, dims)`` of each; NaN: unknown."""
 
 
 class Goal(ABC):
@@ -41,6 +48,7 @@ class Goal(ABC):
         masks_missing: Whether losses leave out images without the truth.
         classes: Names of the classes, where there are; of channels or numbers otherwise.
         class_weights: Weight of each class in the losses that take weights.
+        chain: Steps from the first result to the result; none leaves it as it is.
     """
 
     dense: ClassVar[bool] = True
@@ -63,6 +71,7 @@ class Goal(ABC):
         self.classes: tuple[str, ...] = ()
         self.class_weights: Sequence[float] | None = None
         self.labels = False
+        self.chain = Chain()
         self.masks_missing = not self.dense or name != OUTPUT
 
     # --- learning -----------------------------------------------------------------------------
@@ -104,8 +113,76 @@ class Goal(ABC):
     # --- results ------------------------------------------------------------------------------
 
     @abstractmethod
-    def postprocess(self, raw: Tensor) -> Tensor:
-        """Turn an output, with or without the axis of the batch, into the result."""
+    def first_result(self, raw: Tensor) -> Tensor:
+        """Return what the chain starts from; with the axis of the batch where the output has it."""
+
+    @property
+    def first_makes(self) -> Makes:
+        """What `first_result` is."""
+        return Makes.CLASSES if self.labels else Makes.MAP
+
+    def default_steps(self) -> list[Component]:
+        """Return the steps of the chain where the config names none."""
+        return []
+
+    def maps(self, raw: Tensor) -> dict[str, Array]:
+        """Return what the steps of the chain read by name beside ``result``.
+
+        Args:
+            raw: The output for one image ``(K, [Z,] Y, X)``.
+        """
+        del raw
+        return {}
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """The names of `maps`."""
+        return ()
+
+    def use_steps(self, steps: Sequence[Component] | None, where: str) -> None:
+        """Choose the steps of the chain.
+
+        Args:
+            steps: As the config names them; ``None`` for those of `default_steps`.
+            where: Key of the config that names them, for messages.
+
+        Raises:
+            ConfigError: If a step cannot be built or does not fit what it reads.
+        """
+        self.chain = build_chain(self.default_steps() if steps is None else steps, self, where)
+
+    @property
+    def makes(self) -> Makes:
+        """What comes out of `postprocess`."""
+        return self.chain.makes(self.first_makes)
+
+    def postprocess(self, raw: Tensor, spacing: PixelSize = None) -> Tensor:
+        """Turn an output into the result.
+
+        Args:
+            raw: With or without the axis of the batch.
+            spacing: Pixel size of the (preprocessed) images.
+
+        Returns:
+            What the chain makes, image by image: of masks, classes and objects integers ``([B,]
+            [Z,] Y, X)``.
+        """
+        first = self.first_result(raw)
+        if not self.chain.steps:
+            return first
+        if raw.ndim == self.facts.spatial_dims + 1:
+            return self._chained(raw, first, one_size(spacing))
+        pairs = enumerate(zip(raw, first, strict=True))
+        made = [self._chained(one, begun, one_size(spacing, n)) for n, (one, begun) in pairs]
+        return torch.stack(made) if made else first
+
+    def _chained(self, raw: Tensor, first: Tensor, spacing: tuple[float, ...] | None) -> Tensor:
+        begun = as_array(first)
+        alone = begun.ndim > self.facts.spatial_dims and len(begun) == 1
+        values = {**self.maps(raw), RESULT: begun[0] if alone else begun}
+        made = as_tensor(self.chain(values, spacing)).to(raw.device)
+        is_map = made.is_floating_point() and made.ndim == self.facts.spatial_dims
+        return made[None] if is_map else made
 
     def probabilities(self, raw: Tensor) -> Tensor | None:
         """Return the probability of each class, in the shape of the output; else ``None``."""
@@ -181,6 +258,44 @@ def pixel_inputs(batch: Mapping[str, Any]) -> tuple[Tensor | None, Tensor | None
     """Return cost maps ``(B, [Z,] Y, X)`` and pixel sizes ``(B, dims)`` of a batch, or ``None``."""
     weight = batch.get(WEIGHT)
     return None if weight is None else weight[:, 0], batch.get(SPACING)
+
+
+def one_size(spacing: PixelSize, index: int = 0) -> tuple[float, ...] | None:
+    """Return the pixel size of one image; ``None`` where the file does not tell.
+
+    Example:
+        >>> one_size(torch.tensor([[0.5, 0.25], [torch.nan, torch.nan]]))
+        (0.5, 0.25)
+        >>> one_size((torch.nan, 1.0)) is None, one_size(None) is None
+        (True, True)
+    """
+    if spacing is None:
+        return None
+    sizes = torch.as_tensor(spacing, dtype=torch.float64)
+    own = sizes[min(index, len(sizes) - 1)] if sizes.ndim > 1 else sizes
+    return None if bool(own.isnan().any()) else tuple(own.tolist())
+
+
+def as_array(values: Tensor) -> Array:
+    """Return an array on the CPU, of real numbers float32."""
+    values = values.detach()
+    return (values.float() if values.is_floating_point() else values).cpu().numpy()
+
+
+def as_tensor(values: Array) -> Tensor:
+    """Return a tensor: float32, or integers as torch has them.
+
+    Example:
+        >>> import numpy as np
+        >>> as_tensor(np.array([True])).dtype, as_tensor(np.array([70_000], np.uint32)).dtype
+        (torch.uint8, torch.int32)
+    """
+    if values.dtype.kind == "f":
+        return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+    if values.dtype.kind == "b":
+        return torch.from_numpy(np.ascontiguousarray(values, np.uint8))
+    wide = values.size and int(values.max()) > np.iinfo(np.int32).max
+    return torch.from_numpy(np.ascontiguousarray(values, np.int64 if wide else np.int32))
 
 
 def check_names(names: Sequence[str], weights: Sequence[float] | None, where: str) -> list[Problem]:

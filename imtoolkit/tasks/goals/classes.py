@@ -95,7 +95,7 @@ class ClassGoal(Goal):
             return image.new_full((len(image), self.out_channels), torch.nan)
         return image.new_full((len(image),), MISSING_CLASS, dtype=torch.long)
 
-    def postprocess(self, raw: Tensor) -> Tensor:
+    def first_result(self, raw: Tensor) -> Tensor:
         """Return the number of the class ``([B])``, or 0 and 1 for each class ``([B,] K)``."""
         return (raw > 0).long() if self.multilabel else raw.argmax(-1)
 

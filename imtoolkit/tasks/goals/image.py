@@ -12,9 +12,10 @@ from imtoolkit.config.sections import Component, LossTerm
 from imtoolkit.core.batch import Batch, Stage
 from imtoolkit.core.errors import ConfigError, DataError, Problem
 from imtoolkit.core.facts import DataFacts
+from imtoolkit.inference.postprocess.base import Array
 from imtoolkit.metrics.suite import MetricSuite
 
-from .base import Goal, pixel_inputs
+from .base import Goal, as_array, pixel_inputs
 from .metrics import build_metrics
 
 METRICS: Final = ("psnr", "ssim", "mae", "pearson")
@@ -75,11 +76,20 @@ class ImageGoal(Goal):
         """See `Goal`."""
         return image.new_zeros(image.shape[0], self.out_channels, *image.shape[2:])
 
-    def postprocess(self, raw: Tensor) -> Tensor:
+    def first_result(self, raw: Tensor) -> Tensor:
         """Return the image, clamped to its range where that is known."""
         if self.data_range is None or self.complex_channels:
             return raw
         return raw.clamp(*self.data_range)
+
+    def maps(self, raw: Tensor) -> dict[str, Array]:
+        """Return each channel by its number, from ``"0"``."""
+        return dict(zip(self.map_names, as_array(self.first_result(raw)), strict=True))
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """Numbers of the channels, from ``"0"``."""
+        return tuple(str(number) for number in range(self.out_channels))
 
     def build_metrics(self, stage: Stage, components: Sequence[Component] | None) -> MetricSuite:
         """See `Goal`."""

@@ -11,9 +11,10 @@ from imtoolkit.config.sections import Component, LossTerm
 from imtoolkit.core.batch import Batch, Stage
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.core.facts import DataFacts
+from imtoolkit.inference.postprocess.base import Array
 from imtoolkit.metrics.suite import MetricSuite, SegmentationMetrics
 
-from .base import Goal, check_names, pixel_inputs
+from .base import Goal, as_array, check_names, pixel_inputs
 from .metrics import build_metrics
 
 _OVERLAP: Final = ("dice", "iou")
@@ -82,13 +83,22 @@ class LabelsGoal(Goal):
         # beside images, labels are read as numbers of the same type
         return target.round().long() if target.is_floating_point() else target
 
-    def postprocess(self, raw: Tensor) -> Tensor:
+    def first_result(self, raw: Tensor) -> Tensor:
         """Return labels ``([B,] [Z,] Y, X)`` of logits ``([B,] K, [Z,] Y, X)``."""
         return raw.argmax(self._channel_axis(raw))
 
     def probabilities(self, raw: Tensor) -> Tensor:
         """Return the probability of each class, in the shape of the logits."""
         return raw.softmax(self._channel_axis(raw))
+
+    def maps(self, raw: Tensor) -> dict[str, Array]:
+        """Return the probability of each class by its name."""
+        return dict(zip(self.classes, as_array(self.probabilities(raw.float())), strict=True))
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self.classes
 
     def build_metrics(self, stage: Stage, components: Sequence[Component] | None) -> MetricSuite:
         """See `Goal`.

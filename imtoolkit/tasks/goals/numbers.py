@@ -79,7 +79,7 @@ class NumbersGoal(Goal):
         """See `Goal`."""
         return image.new_full((len(image), self.out_channels), math.nan)
 
-    def postprocess(self, raw: Tensor) -> Tensor:
+    def first_result(self, raw: Tensor) -> Tensor:
         """Return numbers ``([B,] n)`` in the user's units."""
         raw = raw.float()
         return raw * raw.new_tensor(self.std) + raw.new_tensor(self.mean)

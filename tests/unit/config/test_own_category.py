@@ -54,8 +54,8 @@ class BrightnessTask(SupervisedTask):
     def build_goal(self):
         return NumbersGoal(self.facts, standardize=False)
 
-    def postprocess(self, raw):
-        return super().postprocess(raw) * self.config.factor
+    def postprocess(self, raw, spacing=None):
+        return super().postprocess(raw, spacing) * self.config.factor
 '''
 TEXT = """\
 plugins: [my_task.py]
