@@ -1,6 +1,6 @@
 """Label images as arrays: 0 is background, each positive number an object or a class.
 
-    from imtoolkit.labels import boundaries, centres, connected_parts, overlap, relabel
+    from imtoolkit.labels import boundaries, centres, connected_parts, match, overlap, relabel
 
 Pure functions on numpy arrays of any number of axes; none changes its input.
 """
@@ -12,26 +12,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .edges import boundaries
+    from .matching import Matching, match
     from .numbering import relabel
     from .objects import centres, sizes
     from .overlaps import Overlap, overlap
     from .parts import connected_parts
 
 __all__ = [
+    "Matching",
     "Overlap",
     "boundaries",
     "centres",
     "connected_parts",
+    "match",
     "overlap",
     "relabel",
     "sizes",
 ]
 
 _HOMES = {
+    "Matching": "matching",
     "Overlap": "overlaps",
     "boundaries": "edges",
     "centres": "objects",
     "connected_parts": "parts",
+    "match": "matching",
     "overlap": "overlaps",
     "relabel": "numbering",
     "sizes": "objects",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from .numbering import relabel
+from .pairs import count_pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,26 +71,47 @@ def overlap(first: ArrayLike, second: ArrayLike) -> Overlap:
         >>> found.first_ids[found.first].tolist(), found.pixels.tolist(), found.iou().tolist()
         ([1, 2], [2, 1], [0.5, 0.2])
     """
-    if np.shape(first) != np.shape(second):
-        message = f"label images must be of one shape, got {np.shape(first)} and {np.shape(second)}"
-        raise ValueError(message)
-    (a, first_ids), (b, second_ids) = relabel(first), relabel(second)
-    a, b = a.ravel(), b.ravel()
-    wide = len(second_ids)
-    both = (a > 0) & (b > 0)
-    pairs = a[both].astype(np.int64) * wide + b[both]
-    if len(first_ids) * wide <= 4 * a.size:  # a table of all pairs is smaller than the image
-        counts = np.bincount(pairs, minlength=1)
-        keys = np.flatnonzero(counts)
-        pixels = counts[keys]
-    else:
-        keys, pixels = np.unique(pairs, return_counts=True)
+    left, right, _, pixels = count_pairs(first, second)
+    return tabled(left, right, pixels)
+
+
+def tabled(
+    left: NDArray[np.integer[Any]], right: NDArray[np.integer[Any]], pixels: NDArray[np.int64]
+) -> Overlap:
+    """Make the table of the pairs that `count_pairs` found.
+
+    Args:
+        left: Labels of the first image, ``(P,)``; 0 is background.
+        right: Labels of the second image, ``(P,)``.
+        pixels: Pixels of each pair, ``(P,)``; a pair may come several times.
+    """
+    first_ids, first, first_sizes = _objects(left, pixels)
+    second_ids, second, second_sizes = _objects(right, pixels)
+    both, wide = (first >= 0) & (second >= 0), max(1, len(second_ids))
+    keys, place = np.unique(first[both] * wide + second[both], return_inverse=True)
     return Overlap(
-        first_ids=first_ids[1:],
-        second_ids=second_ids[1:],
-        first_sizes=np.bincount(a, minlength=len(first_ids))[1:],
-        second_sizes=np.bincount(b, minlength=wide)[1:],
-        first=keys // wide - 1,
-        second=keys % wide - 1,
-        pixels=pixels,
+        first_ids=first_ids,
+        second_ids=second_ids,
+        first_sizes=first_sizes,
+        second_sizes=second_sizes,
+        first=keys // wide,
+        second=keys % wide,
+        pixels=_sums(place, pixels[both], len(keys)),
     )
+
+
+def _objects(
+    labels: NDArray[np.integer[Any]], pixels: NDArray[np.int64]
+) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of objects, the place of each label among them, and their sizes.
+
+    Background has the place -1.
+    """
+    values, place = np.unique(labels, return_inverse=True)
+    sizes, objects = _sums(place, pixels, len(values)), values > 0
+    return values[objects], place - np.count_nonzero(~objects), sizes[objects]
+
+
+def _sums(place: NDArray[Any], pixels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    # float64 holds the pixels of any image exactly
+    return np.bincount(place, pixels, minlength=count).astype(np.int64)

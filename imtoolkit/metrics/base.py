@@ -52,6 +52,64 @@ class ImageMetric(ABC):
         """
 
 
+class PreparedMetric(ImageMetric):
+    """A measure of something that takes long to find and that several metrics are made of.
+
+    A suite prepares an image once for all metrics of one `prepare`.
+    """
+
+    @staticmethod
+    @abstractmethod
+    def prepare(prediction: Array, target: Array, weight: Array | None) -> Any:
+        """Return what `of` measures; see `ImageMetric` for the arguments."""
+
+    @abstractmethod
+    def of(self, found: Any) -> dict[str, float]:
+        """Measure what was prepared; see `ImageMetric`."""
+
+    def __call__(
+        self,
+        prediction: Array,
+        target: Array,
+        *,
+        weight: Array | None = None,
+        spacing: Sequence[float] | None = None,
+    ) -> dict[str, float]:
+        """See `ImageMetric`."""
+        del spacing
+        return self.of(self.prepare(prediction, target, weight))
+
+
+class CountedMetric(ImageMetric):
+    """A measure that is a formula of counts, which may be summed over images before.
+
+    Each image leaves its counts as columns of its row. The value of an image comes from its own
+    counts, and the pooled value of a set, ``pooled_<name>``, from the sums over the set.
+
+    Attributes:
+        columns: Names of the columns that hold the counts.
+    """
+
+    columns: tuple[str, ...]
+
+    @abstractmethod
+    def formula(self, sums: Array) -> dict[str, Array]:
+        """Return the values of several sets.
+
+        Args:
+            sums: The counts, summed over each of ``R`` sets: ``(R, columns)``, float64.
+
+        Returns:
+            ``{name: values (R,), name/part: values (R,)}``; NaN where a set defines no value.
+        """
+
+    def row(self, counts: Sequence[float]) -> dict[str, float]:
+        """Return the values of one image, and its counts by the name of their column."""
+        values = self.formula(np.asarray(counts, float)[None])
+        found = {name: float(value[0]) for name, value in values.items()}
+        return {**found, **dict(zip(self.columns, counts, strict=True))}
+
+
 class SetMetric(ABC):
     """A measure of what was predicted for a whole set of images, one class or number for each.
 

@@ -35,9 +35,9 @@ class SetArrays:
     """The records of the images that have a target, as arrays that a `SetMetric` takes.
 
     Attributes:
-        predicted: Classes ``(N,)``, 0 or 1 ``(N, K)``, or numbers ``(N, n)``.
-        target: Same shape.
-        probability: ``(N, K)``, or ``None`` for numbers.
+        predicted: Classes ``(N,)``, 0 or 1 ``(N, K)``, numbers ``(N, n)``, or counts ``(N, c)``.
+        target: Same shape; of counts, which have the target in them, ``(N, 0)``.
+        probability: ``(N, K)``, or ``None`` for numbers and counts.
         rows: Which rows these are, ``(N,)``.
     """
 

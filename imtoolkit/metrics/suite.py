@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,15 @@ from torch import Tensor
 
 from imtoolkit.core.errors import ComponentError, listed
 
-from .base import Array, Better, ImageMetric, SetMetric, mean_of_defined
+from .base import (
+    Array,
+    Better,
+    CountedMetric,
+    ImageMetric,
+    PreparedMetric,
+    SetMetric,
+    mean_of_defined,
+)
 from .classification import (
     AccuracyMetric,
     BalancedAccuracyMetric,
@@ -22,8 +31,16 @@ from .classification import (
 )
 from .foreign import as_image_metric
 from .foreign_sets import as_set_metric
+from .instances import (
+    ApMetric,
+    InstanceF1Metric,
+    MatchedIoUMetric,
+    ObjectCountMetric,
+    PanopticQualityMetric,
+)
+from .pooled import PooledMetric
 from .ranking import AuprcMetric, AurocMetric, BrierMetric, EceMetric
-from .records import ClassRecords, MultilabelRecords, NumberRecords, Records
+from .records import ClassRecords, MultilabelRecords, NumberRecords, Records, SetArrays
 from .regression import MeanAbsoluteError, PearsonCorrelation, R2Score, RootMeanSquaredError
 from .segmentation import DiceMetric, HausdorffMetric, IoUMetric, SurfaceDiceMetric
 
@@ -45,7 +62,7 @@ class MetricSuite:
 
     Attributes:
         metrics: Metrics of single images.
-        set_metrics: Metrics of whole sets.
+        set_metrics: Metrics of whole sets; with those of single images that can be pooled.
         records: What an image leaves; ``None`` where each image is measured.
 
     Raises:
@@ -64,6 +81,9 @@ class MetricSuite:
         self.set_metrics: list[SetMetric] = []
         if records is None:
             self.metrics = [as_image_metric(item, classes) for item in metrics]
+            self.set_metrics = [
+                PooledMetric(item) for item in self.metrics if isinstance(item, CountedMetric)
+            ]
         else:
             self.set_metrics = [as_set_metric(item, records) for item in metrics]
         names = [metric.name for metric in self._every]
@@ -102,19 +122,36 @@ class MetricSuite:
 
     def of_set(self, rows: Sequence[Mapping[str, Any]], prefix: str = "") -> dict[str, float]:
         """Return the metrics of the whole set alone, see `summarise`."""
-        if self.records is None or not rows:
+        if not rows:
             return {}
         start = f"{prefix}/" if prefix else ""
-        arrays = self.records.arrays(rows, prefix)
         found: dict[str, float] = {}
-        for metric in self.set_metrics:
+        for metric, arrays in self.sets(rows, prefix):
             values = metric(arrays.predicted, arrays.target, arrays.probability)
             found |= {f"{start}{name}": value for name, value in values.items()}
         return found
 
+    def sets(
+        self, rows: Sequence[Mapping[str, Any]], prefix: str = ""
+    ) -> list[tuple[SetMetric, SetArrays]]:
+        """Return each metric of the whole set with what it is computed from, see `summarise`."""
+        if self.records is not None:
+            arrays = self.records.arrays(rows, prefix)
+            return [(metric, arrays) for metric in self.set_metrics]
+        pooled = [metric for metric in self.set_metrics if isinstance(metric, PooledMetric)]
+        return [(metric, metric.arrays(rows, prefix)) for metric in pooled]
+
     def is_record(self, name: str, prefix: str = "") -> bool:
-        """Tell whether a column is a record, and no number to average."""
-        return self.records is not None and self.records.has(name, prefix)
+        """Tell whether a column is a record or a count, and no number to average."""
+        if self.records is not None:
+            return self.records.has(name, prefix)
+        start = f"{prefix}/" if prefix else ""
+        return name.startswith(start) and name.removeprefix(start) in self._columns
+
+    @cached_property
+    def _columns(self) -> frozenset[str]:
+        counted = [metric for metric in self.metrics if isinstance(metric, CountedMetric)]
+        return frozenset(name for metric in counted for name in metric.columns)
 
     @property
     def parts(self) -> dict[str, MetricSuite]:
@@ -140,18 +177,33 @@ class MetricSuite:
         Returns:
             One dict of names and values for each image.
         """
-        rows: list[Row] = []
-        for index in range(prediction.shape[0]):
-            row: Row = {}
-            for metric in self.metrics:
-                row |= metric(
-                    _array(prediction[index]),
-                    _array(target[index]),
-                    weight=None if weight is None else _array(weight[index]),
-                    spacing=None if spacing is None else spacing[index].tolist(),
-                )
-            rows.append(row)
-        return rows
+        return [
+            self._row(
+                _array(prediction[index]),
+                _array(target[index]),
+                None if weight is None else _array(weight[index]),
+                None if spacing is None else spacing[index].tolist(),
+            )
+            for index in range(prediction.shape[0])
+        ]
+
+    def _row(
+        self,
+        prediction: Array,
+        target: Array,
+        weight: Array | None,
+        spacing: Sequence[float] | None,
+    ) -> Row:
+        row: Row = {}
+        prepared: dict[Any, Any] = {}
+        for metric in self.metrics:
+            if not isinstance(metric, PreparedMetric):
+                row |= metric(prediction, target, weight=weight, spacing=spacing)
+                continue
+            if metric.prepare not in prepared:
+                prepared[metric.prepare] = metric.prepare(prediction, target, weight)
+            row |= metric.of(prepared[metric.prepare])
+        return row
 
 
 class SegmentationMetrics(MetricSuite):
@@ -180,6 +232,37 @@ class SegmentationMetrics(MetricSuite):
             "surface_dice": lambda: SurfaceDiceMetric(classes, surface_tolerance),
         }
         super().__init__([*(made[name]() for name in names), *extra], classes)
+
+
+class InstanceMetrics(MetricSuite):
+    """The metrics of objects, whose rows are for each image, and pooled over all.
+
+    Args:
+        names: Which of ``ap``, ``instance_f1``, ``panoptic_quality``, ``matched_iou``,
+            ``object_count`` to compute; the objects of an image are matched once for all.
+        extra: Further metrics.
+
+    Example:
+        >>> target = torch.tensor([[[1, 1, 0, 2, 2, 2]]])
+        >>> row = InstanceMetrics(names=["ap"]).rows(target * 3, target)[0]
+        >>> row["ap"], row["ap/50"], row["objects/tp/50"]
+        (1.0, 1.0, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        names: Sequence[str] = (
+            *("ap", "instance_f1", "panoptic_quality", "matched_iou", "object_count"),
+        ),
+        extra: Sequence[Any] = (),
+    ) -> None:
+        kinds = (
+            *(ApMetric, InstanceF1Metric, PanopticQualityMetric, MatchedIoUMetric),
+            ObjectCountMetric,
+        )
+        made: dict[str, Callable[[], ImageMetric]] = {kind.name: kind for kind in kinds}
+        super().__init__([*(made[name]() for name in names), *extra])
 
 
 class ClassificationMetrics(MetricSuite):

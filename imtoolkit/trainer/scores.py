@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -95,11 +95,11 @@ def summarise(
         )
         metrics[name] = _interval(found)
     outputs = {}
-    for head, part in _recorded(suite):
-        assert part.records is not None
-        arrays = part.records.arrays(rows, head)
-        metrics |= _of_set(part, arrays, settings, seed, head)
-        outputs[head or "output"] = _output(part.records, arrays)
+    for head, part in _parts(suite).items():
+        metrics |= _of_set(part, rows, settings, seed, head)
+        if part.records is not None:
+            arrays = part.records.arrays(rows, head)
+            outputs[head or "output"] = _output(part.records, arrays)
     summary = {
         **more,
         "images": len(frame),
@@ -131,25 +131,15 @@ def compare(first: Scores, second: Scores, settings: EvaluationConfig, seed: int
         )
         found[name] = _difference(result)
     rows = [_rows_of(scores, both[keys]) for scores in (first, second)]
-    theirs = dict(_recorded(second.suite))
-    for head, part in _recorded(first.suite):
-        if head not in theirs or part.records != theirs[head].records:
+    theirs = _parts(second.suite)
+    for head, part in _parts(first.suite).items():
+        if head in theirs and part.records == theirs[head].records:
+            found |= _of_sets(part, rows, settings, seed, head)
+        elif part.records is not None:
             log.warning(
                 "the runs predict different classes or numbers%s, which are not compared",
                 f" as '{head}'" if head else "",
             )
-            continue
-        assert part.records is not None
-        arrays = _same_images(*(part.records.arrays(each, head) for each in rows))
-        strata = _strata(part.records, arrays[0], settings)
-        for metric in part.set_metrics:
-            found |= {
-                _full(name, head): {**_difference(result), **_fewer(metric, settings)}
-                for name, result in paired_set(
-                    *(metric, *arrays, settings.confidence, settings.resamples, seed),
-                    strata=strata,
-                ).items()
-            }
     return {"images": len(both), "metrics": found}
 
 
@@ -170,25 +160,45 @@ def metric_names(frame: pd.DataFrame, suite: MetricSuite | None = None) -> list[
     ]
 
 
-def _recorded(suite: MetricSuite | None) -> Iterator[tuple[str, MetricSuite]]:
-    """Yield the heads whose images leave records, each with its metrics."""
-    for head, part in (suite.parts if suite is not None else {}).items():
-        if part.records is not None:
-            yield head, part
+def _parts(suite: MetricSuite | None) -> dict[str, MetricSuite]:
+    """Return the metrics of each output by its head."""
+    return suite.parts if suite is not None else {}
 
 
 def _of_set(
-    part: MetricSuite, arrays: SetArrays, settings: EvaluationConfig, seed: int, head: str
+    part: MetricSuite, rows: Sequence[Row], settings: EvaluationConfig, seed: int, head: str
 ) -> dict[str, dict[str, Any]]:
-    assert part.records is not None
-    strata = _strata(part.records, arrays, settings)
+    """Return the metrics of the whole set with their intervals."""
     found = {}
-    for metric in part.set_metrics:
+    for metric, arrays in part.sets(rows, head) if rows else ():
+        strata = _strata(part.records, arrays, settings)
         values = bootstrap_set(
             metric, arrays, settings.confidence, settings.resamples, seed, strata=strata
         )
         for name, interval in values.items():
             found[_full(name, head)] = {**_interval(interval), **_fewer(metric, settings)}
+    return found
+
+
+def _of_sets(
+    part: MetricSuite,
+    rows: Sequence[Sequence[Row]],
+    settings: EvaluationConfig,
+    seed: int,
+    head: str,
+) -> dict[str, dict[str, Any]]:
+    """Compare the rows of two models by the metrics of the whole set."""
+    found: dict[str, dict[str, Any]] = {}
+    sets = [part.sets(each, head) for each in rows]
+    for (metric, ours), (_, theirs) in zip(*sets, strict=True):
+        arrays = _same_images(ours, theirs)
+        if not len(arrays[0]):  # the other run has measured something else
+            continue
+        strata = _strata(part.records, arrays[0], settings)
+        for name, result in paired_set(
+            *(metric, *arrays, settings.confidence, settings.resamples, seed), strata=strata
+        ).items():
+            found[_full(name, head)] = {**_difference(result), **_fewer(metric, settings)}
     return found
 
 
@@ -200,7 +210,7 @@ def _output(records: Records, arrays: SetArrays) -> dict[str, Any]:
     return {"kind": kind, **class_curves(arrays, records)}
 
 
-def _strata(records: Records, arrays: SetArrays, settings: EvaluationConfig) -> Array | None:
+def _strata(records: Records | None, arrays: SetArrays, settings: EvaluationConfig) -> Array | None:
     return arrays.target if settings.stratify and isinstance(records, ClassRecords) else None
 
 
