@@ -76,6 +76,7 @@ _OF_CLASSES: Final = (
 )
 _OF_NUMBERS: Final = ("mae", "rmse", "pearson", "r2")
 _OF_IMAGES: Final = ("psnr", "ssim", "mae", "pearson")
+_OF_INSTANCES: Final = ("ap", "instance_f1", "panoptic_quality", "matched_iou", "object_count")
 
 METRICS: Final = {
     "segmentation": ("dice", "iou", "hd95", "surface_dice"),
@@ -83,6 +84,7 @@ METRICS: Final = {
     "regression": _OF_NUMBERS,
     "enhancement": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
     "noise2void": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
+    "embedseg": _OF_INSTANCES,
 }
 """Category (or kind of a head) -> names of its own metrics, whether computed unasked or not."""
 
@@ -92,5 +94,15 @@ VALIDATED: Final = {
     "regression": _OF_NUMBERS,
     "enhancement": _OF_IMAGES,
     "noise2void": _OF_IMAGES,
+    "embedseg": _OF_INSTANCES,
 }
 """Category -> those of them that validation computes unasked; the others are for the test."""
+
+INSTANCE_PARTS: Final[dict[str, tuple[str, ...]]] = {
+    "ap": tuple(str(percent) for percent in range(50, 100, 5)),
+    "instance_f1": (),
+    "panoptic_quality": ("sq", "rq"),
+    "matched_iou": ("true",),
+    "object_count": (),
+}
+"""Metric of objects -> its parts, such as ``ap/50``; each is logged as ``pooled_ap/50`` as well."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imtoolkit.config.limits import METRICS, VALIDATED
+from imtoolkit.config.limits import INSTANCE_PARTS, METRICS, VALIDATED
 
 from .values import Values
 
@@ -22,6 +22,9 @@ def metric_names(values: Values) -> set[str]:
                for name in names or ()}  # fmt: skip
     else:
         plain = values.get("task") or {}
+        chained = values.get("inference.postprocess") is not None
+        if chained and category == "segmentation" and plain.get("metrics") is None:
+            return set()  # whether the chain makes objects or classes, its steps tell
         of_goal = _of_goal(category, plain)
         if of_goal is None:
             return set()
@@ -36,11 +39,15 @@ def _of_goal(kind: str, goal: Mapping[str, Any]) -> set[str] | None:
     given = goal.get("metrics")
     names = list(VALIDATED[kind]) if given is None else [item["name"] for item in given]
     # a parameter may be part of the name, as the percentile is in `hd95`
-    if not set(names) <= set(METRICS[kind]) or any(item.get("params") for item in given or ()):
+    known = {*METRICS[kind], *INSTANCE_PARTS}
+    if not set(names) <= known or any(item.get("params") for item in given or ()):
         return None
     parts: Sequence[str] = goal.get("classes") or goal.get("columns") or []
     parts = parts[1:] if kind == "segmentation" else parts  # without background
-    return {*names, *(f"{name}/{part}" for name in names for part in parts)}
+    found = {f"{name}/{part}" for name in names for part in INSTANCE_PARTS.get(name, parts)}
+    found |= set(names)
+    of_objects = [name for name in found if name.partition("/")[0] in INSTANCE_PARTS]
+    return {*found, *(f"pooled_{name}" for name in of_objects)}
 
 
 def _with_losses(values: Values, own: set[str]) -> set[str]:

@@ -12,6 +12,7 @@ from imtoolkit.config import load_config
 from imtoolkit.config.annotations import mismatch
 from imtoolkit.config.explain import key_docs
 from imtoolkit.config.limits import CHOICES, RANGES
+from imtoolkit.core.errors import ConfigError
 
 FOLDER = {"source": {"name": "folder", "params": {"root": "data/nuclei"}}}
 Problems = Callable[..., list[str]]
@@ -276,3 +277,17 @@ def test_the_metrics_of_each_set_that_validates_can_be_watched(good: dict[str, A
     good["data"]["sources"] = {"here": source, "there": {"source": source, "role": "val"}}
     good["trainer"]["checkpoint"] = {"monitor": ["val/dice", "val/there/dice"]}
     assert load_config(good).trainer.checkpoint.monitor == ["val/dice", "val/there/dice"]
+
+
+def test_metrics_of_objects_can_be_watched_pooled_or_not(good: dict[str, Any]) -> None:
+    good["task"]["metrics"] = ["ap", "panoptic_quality"]
+    names = ["val/ap/50", "val/pooled_ap/75", "val/panoptic_quality/sq", "val/ap"]
+    good["trainer"]["checkpoint"] = {"monitor": names}
+    assert load_config(good).trainer.checkpoint.monitor == names
+    good["trainer"]["checkpoint"] = {"monitor": ["val/ap/52", "val/poled_ap", "val/matched_iou"]}
+    with pytest.raises(ConfigError) as caught:
+        load_config(good)
+    found = str(caught.value)
+    assert "no metric 'val/ap/52'. Did you mean 'val/ap/" in found
+    assert "no metric 'val/poled_ap'. Did you mean 'val/pooled_ap'" in found
+    assert "no metric 'val/matched_iou'" in found

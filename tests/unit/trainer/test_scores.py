@@ -9,9 +9,14 @@ from torchmetrics.classification import BinaryAUROC
 from imtoolkit.config.sections import EvaluationConfig
 from imtoolkit.metrics.base import SetMetric
 from imtoolkit.metrics.heads import HeadMetrics
-from imtoolkit.metrics.resampling import paired_set
+from imtoolkit.metrics.resampling import draw_counts, paired_set
 from imtoolkit.metrics.statistics import bootstrap_mean, paired_difference
-from imtoolkit.metrics.suite import ClassificationMetrics, MetricSuite, RegressionMetrics
+from imtoolkit.metrics.suite import (
+    ClassificationMetrics,
+    InstanceMetrics,
+    MetricSuite,
+    RegressionMetrics,
+)
 from imtoolkit.trainer.scores import compare, save, summarise
 
 NAN = float("nan")
@@ -214,3 +219,53 @@ def test_metrics_of_others_are_drawn_less_often_and_say_so():
     found = summarise(entries, EvaluationConfig(resamples=2000), 0, slow).summary["metrics"]
     assert found["binary_auroc"]["resamples"] == 200
     assert found["binary_auroc"]["low"] < found["binary_auroc"]["high"]
+
+
+def counted(*counts, names=("ap",)):
+    """Return rows of images with so many objects found, false and missed at an IoU of 0.5."""
+    suite = InstanceMetrics(names=names)
+    metric = suite.metrics[0]
+    entries = []
+    for place, (tp, fp, fn) in enumerate(counts):
+        row = metric.row([tp + fn, tp + fp, *[tp, fp, fn] * 10])
+        entries.append({"id": f"{place}", "dataset": "main", **row})
+    return entries, suite
+
+
+def test_pooled_scores_have_an_interval_over_images_and_counts_no_mean(tmp_path):
+    counts = np.array([(90, 5, 5), (1, 3, 1), (0, 2, 0), (40, 0, 20), (7, 1, 0)])
+    entries, suite = counted(*counts)
+    scores = save(summarise(entries, SETTINGS, 3, suite), tmp_path)
+    found = scores.summary["metrics"]
+    assert found["pooled_ap/50"]["mean"] == 138 / counts.sum()
+    assert found["ap/50"]["mean"] == pytest.approx(np.mean(counts[:, 0] / counts.sum(1)))
+    assert not any(name.startswith("objects/") for name in found)
+    # a bootstrap by hand: draw images, add up their counts, divide
+    drawn = draw_counts(5, SETTINGS.resamples, np.random.default_rng(3))
+    values = []
+    for times in drawn:
+        tp, fp, fn = np.repeat(counts, times, axis=0).sum(0)
+        values.append(tp / (tp + fp + fn))
+    low, high = np.quantile(values, [0.025, 0.975])
+    assert found["pooled_ap/50"]["low"] == pytest.approx(low)
+    assert found["pooled_ap/50"]["high"] == pytest.approx(high)
+    assert low < 138 / counts.sum() < high
+    table = (tmp_path / "per_image.csv").read_text().splitlines()
+    assert table[0].startswith("id,dataset,ap,ap/50,")
+    assert {"objects/tp/50", "objects/fp/95", "objects/true"} <= set(table[0].split(","))
+    assert len(table) == 6
+
+
+def test_models_are_compared_by_pooled_scores():
+    ours, suite = counted(*[(9, 1, 0)] * 6, (30, 0, 0))
+    theirs, _ = counted(*[(5, 5, 5)] * 6, (29, 1, 1))
+    first, second = (summarise(entries, SETTINGS, 0, suite) for entries in (ours, theirs))
+    found = compare(first, second, SETTINGS, seed=0)["metrics"]["pooled_ap/50"]
+    assert found["difference"] == pytest.approx(84 / 90 - 59 / 121)
+    assert 0 < found["low"] <= found["difference"] <= found["high"]
+    assert found["p_value"] < 0.05
+    assert found["images"] == 7
+    same = compare(first, first, SETTINGS, seed=0)["metrics"]["pooled_ap/50"]
+    assert (same["difference"], same["p_value"]) == (0, 1)
+    other = summarise(rows(*[0.5] * 7), SETTINGS, 0, MetricSuite([]))
+    assert "pooled_ap/50" not in compare(first, other, SETTINGS, seed=0)["metrics"]
