@@ -225,9 +225,7 @@ class _Seam:
         near = [
             other
             for other in self.blocks[:number]
-            if all(
-                a.start < b.stop and b.start < a.stop for a, b in zip(box, other, strict=True)
-            )
+            if all(a.start < b.stop and b.start < a.stop for a, b in zip(box, other, strict=True))
         ]
         views = [self.same[self.labels[other]] for other in near]
         if any((view == kept).any() and (view == joined).any() for view in views):

@@ -17,7 +17,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         ),
         "connectivity": "imtoolkit.losses.connectivity:ConnectivityLoss",
         "persistent_homology": "imtoolkit.losses.persistence:PersistentHomologyLoss",
-        # embeddings, and what nets compute by themselves
+        "embedseg": "imtoolkit.losses.embedseg:EmbedSegLoss",
+        # embeddings of whole images, and what nets compute by themselves
         "supervised_contrastive": "imtoolkit.losses.contrastive:SupervisedContrastiveLoss",
         "computed": "imtoolkit.losses.computed:ComputedLoss",
         # around another loss

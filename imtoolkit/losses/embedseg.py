@@ -306,9 +306,8 @@ def _strangers(
     low = points.amin(1, keepdim=True).maximum(centre.amin(1, keepdim=True) - margin)
     high = points.amax(1, keepdim=True).minimum(centre.amax(1, keepdim=True) + margin)
     sides = ((high - low) / _CELL).long().clamp_min(0) + 1
-    cells, owners = _boxes(
-        *(_cell(centre + sign * reach, low, sides) for sign in (-1, 1)), sides, objects.image
-    )
+    start, stop = _cell(centre - reach, low, sides), _cell(centre + reach, low, sides)
+    cells, owners = _boxes(start, stop, sides, objects.image)
     every = int(sides.prod())
     owners = owners[cells.argsort(stable=True)]
     filled = torch.bincount(cells, minlength=every * batch)
@@ -335,7 +334,7 @@ def _boxes(start: Tensor, stop: Tensor, sides: Tensor, image: Tensor) -> tuple[T
     lengths = stop - start + 1
     volume = lengths.prod(0)
     owner, number = torch.repeat_interleave(volume), _within(volume)
-    found = []
+    found: list[Tensor] = []
     for axis in reversed(range(len(start))):
         length = lengths[axis][owner]
         found.insert(0, start[axis][owner] + number % length)

@@ -2,12 +2,14 @@
 
 BUILTINS: dict[str, dict[str, str]] = {
     "net": {
+        "branched_erfnet": "imtoolkit.nets.erfnet:BranchedERFNet",
         "composed": "imtoolkit.nets.composed:Composed",
         "conv_pool_linear": "imtoolkit.nets.heads:ConvPoolLinear",
         "deeplab_v3": "imtoolkit.nets.deeplab:DeepLabV3",
         "dense": "imtoolkit.nets.heads:DenseHead",
         "dncnn": "imtoolkit.nets.dncnn:DnCNN",
         "drunet": "imtoolkit.nets.drunet:DRUNet",
+        "erfnet": "imtoolkit.nets.erfnet:ERFNet",
         "fnet": "imtoolkit.nets.fnet:FNet",
         "global_pool": "imtoolkit.nets.global_pool:GlobalPoolHead",
         "identity": "imtoolkit.nets.identity:IdentityBackbone",

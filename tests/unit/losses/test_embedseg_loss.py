@@ -15,7 +15,7 @@ SHAPES = {2: (24, 31), 3: (6, 14, 17)}
 
 
 def drawn(dims: int, seed: int = 0, batch: int = 2, count: int = 5) -> tuple[Tensor, Tensor]:
-    """Return labels of boxes that may cover each other, and the cost map of a part of the pixels."""
+    """Return labels of boxes that may cover each other, and a cost map with zeros."""
     generator = torch.Generator().manual_seed(seed)
     shape = SHAPES[dims]
     labels = torch.zeros(batch, 1, *shape, dtype=torch.long)
@@ -72,9 +72,7 @@ def dense_loss(
             away = (points - centre.reshape(dims, *[1] * dims)) ** 2
             sigma = scale.exp().reshape(n_sigma, *[1] * dims)
             value = torch.exp(-(away / (2 * sigma**2)).sum(0))
-            hinge.append(
-                lovasz(2 * value[None, None] - 1, mask[None, None].long(), counts[None])
-            )
+            hinge.append(lovasz(2 * value[None, None] - 1, mask[None, None].long(), counts[None]))
             wanted = torch.where(mask, value.detach(), wanted)
         factor = torch.where(truth[0] > 0, foreground, 1.0)
         seeds = seeds + (counts[0] * factor * (values[-1] - wanted) ** 2).sum()

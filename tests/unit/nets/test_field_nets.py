@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from imtoolkit.nets.deeplab import AtrousPyramid, DeepLabV3
 from imtoolkit.nets.dncnn import DnCNN
 from imtoolkit.nets.drunet import DRUNet
+from imtoolkit.nets.erfnet import BranchedERFNet, ERFNet
 from imtoolkit.nets.fnet import FNet
 from imtoolkit.nets.inception_resnet import InceptionResNetV2, ResidualInception
 from imtoolkit.nets.suggestive import SuggestiveNet
@@ -20,6 +21,8 @@ SMALL: dict[type[nn.Module], dict[str, Any]] = {
     DRUNet: {"channels": (4, 8), "blocks": 1, "fold": 2},
     FNet: {"width": 2, "depth": 2},
     DeepLabV3: {"depth": 18, "width": 8},
+    ERFNet: {"channels": (2, 4, 8), "blocks": (1, 2), "decoder_blocks": 1},
+    BranchedERFNet: {"channels": (2, 4, 8), "blocks": (1, 2), "decoder_blocks": 1},
     SuggestiveNet: {"channels": (4, 8), "width": 4},
 }
 
