@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .edges import boundaries
+    from .maps import centre_offsets, distance_map, pixel_classes
     from .matching import Matching, match
+    from .medoid import medoids
     from .numbering import relabel
     from .objects import centres, sizes
     from .overlaps import Overlap, overlap
@@ -22,10 +24,14 @@ __all__ = [
     "Matching",
     "Overlap",
     "boundaries",
+    "centre_offsets",
     "centres",
     "connected_parts",
+    "distance_map",
     "match",
+    "medoids",
     "overlap",
+    "pixel_classes",
     "relabel",
     "sizes",
 ]
@@ -34,10 +40,14 @@ _HOMES = {
     "Matching": "matching",
     "Overlap": "overlaps",
     "boundaries": "edges",
+    "centre_offsets": "maps",
     "centres": "objects",
     "connected_parts": "parts",
+    "distance_map": "maps",
     "match": "matching",
+    "medoids": "medoid",
     "overlap": "overlaps",
+    "pixel_classes": "maps",
     "relabel": "numbering",
     "sizes": "objects",
 }

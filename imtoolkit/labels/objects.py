@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def sizes(labels: ArrayLike) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64
 
 
 def centres(
-    labels: ArrayLike, *, inside: bool = False
+    labels: ArrayLike, *, inside: bool = False, spacing: Sequence[float] | None = None
 ) -> tuple[NDArray[np.integer[Any]], NDArray[np.float64]]:
     """Return the numbers of all objects, ascending, and their centres, ``(N, axes)`` in pixels.
 
@@ -33,6 +34,7 @@ def centres(
         labels: Labels of any shape; 0 is background.
         inside: Take the object's pixel that is nearest to its mean position, so that the centre of
             a ring or a crescent lies on it; the first in scan order where several are.
+        spacing: Pixel size along each axis by which the nearest is found; left out, all alike.
 
     Raises:
         ValueError: If the labels are no integers or negative.
@@ -51,7 +53,14 @@ def centres(
     mean = np.stack(means, axis=-1) if means else np.zeros((count, 0))
     if not inside or not count:
         return former[1:], mean
-    away = sum((place - mean[owner, axis]) ** 2 for axis, place in enumerate(places))
-    order = np.lexsort((np.asarray(away), owner))  # by object, the nearest pixel first
-    nearest = order[np.searchsorted(owner[order], np.arange(count))]
+    steps = spacing if spacing is not None else (1.0,) * new.ndim
+    away = sum(
+        (step * (place - means[axis][owner])) ** 2
+        for axis, (place, step) in enumerate(zip(places, steps, strict=True))
+    )
+    least = np.full(count, np.inf)
+    np.minimum.at(least, owner, away)
+    nearest = np.zeros(count, np.int64)
+    hits = np.flatnonzero(away == least[owner])[::-1]
+    nearest[owner[hits]] = hits  # of repeated indices the last assignment stays: the first pixel
     return former[1:], np.stack([place[nearest] for place in places], axis=-1).astype(np.float64)
