@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from imtoolkit.config.convert import Conversion, convert_config
     from imtoolkit.config.loading import load_config
     from imtoolkit.config.sections import Config
     from imtoolkit.core.errors import (
@@ -50,6 +51,7 @@ __all__ = [
     "ComponentError",
     "Config",
     "ConfigError",
+    "Conversion",
     "DataError",
     "DataFacts",
     "ImageDataModule",
@@ -63,6 +65,7 @@ __all__ = [
     "Task",
     "add_plugin",
     "check_run",
+    "convert_config",
     "evaluate",
     "evaluate_ensemble",
     "list_runs",
@@ -81,6 +84,7 @@ _HOMES: Final = {
     "ComponentError": "imtoolkit.core.errors",
     "Config": "imtoolkit.config.sections",
     "ConfigError": "imtoolkit.core.errors",
+    "Conversion": "imtoolkit.config.convert",
     "DataError": "imtoolkit.core.errors",
     "DataFacts": "imtoolkit.core.facts",
     "ImageDataModule": "imtoolkit.data.datamodule",
@@ -94,6 +98,7 @@ _HOMES: Final = {
     "Task": "imtoolkit.tasks.base",
     "add_plugin": "imtoolkit.core.registry",
     "check_run": "imtoolkit.trainer.check",
+    "convert_config": "imtoolkit.config.convert",
     "evaluate": "imtoolkit.trainer.evaluate",
     "evaluate_ensemble": "imtoolkit.trainer.evaluate_ensemble",
     "load_config": "imtoolkit.config.loading",

@@ -37,6 +37,7 @@ COMMANDS: Final = {
         "list nets, losses, transforms, ... and their parameters",
     ),
     "schema": ("imtoolkit.cli.schema:schema", "print the JSON Schema of a config, for editors"),
+    "convert": ("imtoolkit.cli.convert:convert", "turn YAML files of mmv_im2im into configs"),
     "runs": ("imtoolkit.cli.runs:app", "list, show, compare, resume and delete runs"),
     "cache": ("imtoolkit.cli.cache:app", "list, verify and clear the cache of images"),
 }

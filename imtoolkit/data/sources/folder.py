@@ -27,7 +27,9 @@ from imtoolkit.io.names import strip_suffix
 
 log = logging.getLogger(__name__)
 
-IMAGE_FOLDERS: Final = ("images", "image", "imgs", "img", "raw", "input", "inputs", "source", "x")
+IMAGE_FOLDERS: Final = (
+    *("images", "image", "imgs", "img", "im", "raw", "input", "inputs", "source", "x"),
+)
 """Names that the folder of the images goes by, in lower case, where no glob says it."""
 TARGET_FOLDERS: Final = (
     *("labels", "label", "masks", "mask", "targets", "target", "gt", "groundtruth", "ground_truth"),

@@ -133,16 +133,25 @@ class NormalizeRange(ImageTransform):
 class NormalizeCenterSlice(ImageTransform):
     """Normalise a stack by the slices in focus.
 
-    A microscope's stack has out-of-focus slices above and below, which shift percentiles of the
-    whole. The slice of the largest contrast (standard deviation) is taken as the centre, and two
-    percentiles of the slices around it are mapped to 0 and 1; values are cut there. A 2D image is
-    its own centre.
+    A microscope's stack has out-of-focus slices above and below, which shift percentiles and means
+    of the whole. Only the slices around a centre count: that of the largest contrast (standard
+    deviation), or the middle. Two percentiles of them are mapped to 0 and 1, and values are cut
+    there; or their mean is subtracted, and the rest divided by their standard deviation. A 2D image
+    is its own centre.
 
     Args:
         slices: Slices around the centre that count.
         lower: Percentile that becomes 0.
         upper: Percentile that becomes 1.
+        by: ``percentiles`` or ``zscore``, which needs no ``lower`` and ``upper``.
+        centre: ``focus`` or ``middle``.
         keys: What is normalised.
+
+    Example:
+        >>> stack = torch.tensor([9.0, 1.0, 3.0, 9.0]).reshape(1, 4, 1, 1)
+        >>> step = NormalizeCenterSlice(slices=2, by="zscore", centre="middle")
+        >>> step({"image": stack})["image"].flatten().tolist()
+        [7.0, -1.0, 1.0, 7.0]
     """
 
     def __init__(
@@ -150,6 +159,8 @@ class NormalizeCenterSlice(ImageTransform):
         slices: int = 32,
         lower: float = 50.0,
         upper: float = 99.99,
+        by: str = "percentiles",
+        centre: str = "focus",
         keys: str | Sequence[str] = (IMAGE,),
     ) -> None:
         super().__init__(tuple([keys] if isinstance(keys, str) else keys))
@@ -159,21 +170,36 @@ class NormalizeCenterSlice(ImageTransform):
                 "expected slices >= 1 and 0 <= lower < upper <= 100"
             )
             raise ValueError(message)
+        if by not in ("percentiles", "zscore") or centre not in ("focus", "middle"):
+            message = (
+                f"got by={by!r}, centre={centre!r}; expected 'percentiles' or 'zscore', and "
+                "'focus' or 'middle'"
+            )
+            raise ValueError(message)
         self.slices, self.lower, self.upper = slices, lower, upper
+        self.by, self.centre = by, centre
 
     def change(self, image: torch.Tensor) -> torch.Tensor:
         """Normalise one image ``(C, [Z,] Y, X)``, each channel by itself."""
         return torch.stack([self._normalise(channel) for channel in image])
 
     def _normalise(self, channel: torch.Tensor) -> torch.Tensor:
-        focus = channel
-        if channel.ndim == 3 and channel.shape[0] > self.slices:
-            contrast = channel.flatten(1).double().std(dim=1)
-            start = int(contrast.argmax()) - self.slices // 2
-            start = min(max(start, 0), channel.shape[0] - self.slices)
-            focus = channel[start : start + self.slices]
+        focus = self._focus(channel)
+        if self.by == "zscore":
+            # in double precision: a float32 sum over a volume loses digits
+            mean, spread = focus.double().mean(), focus.double().std(correction=0)
+            return (channel - mean.float()) / spread.clamp(min=_TINY).float()
         low, high = _percentiles(focus[None], self.lower, self.upper, channel_wise=True)
         return _stretch(channel[None], low, high, clip=True)[0]
+
+    def _focus(self, channel: torch.Tensor) -> torch.Tensor:
+        """Return the slices that count, those of a channel ``([Z,] Y, X)``."""
+        if channel.ndim < 3 or channel.shape[0] <= self.slices:
+            return channel
+        contrast = channel.flatten(1).double().std(dim=1)
+        centre = int(contrast.argmax()) if self.centre == "focus" else channel.shape[0] // 2
+        start = min(max(centre - self.slices // 2, 0), channel.shape[0] - self.slices)
+        return channel[start : start + self.slices]
 
 
 def _percentiles(

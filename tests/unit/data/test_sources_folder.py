@@ -81,7 +81,7 @@ def test_one_folder_with_suffixes_im_gt_cm_is_recognised(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("image", "target"),
-    [("images", "labels"), ("image", "masks"), ("noisy", "clean"), ("raw", "gt"), ("Images", "GT")],
+    [("images", "labels"), ("image", "masks"), ("noisy", "clean"), ("raw", "gt"), ("IM", "GT")],
 )
 def test_sub_folders_with_equal_stems_are_recognised(
     tmp_path: Path, image: str, target: str

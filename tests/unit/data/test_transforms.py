@@ -81,6 +81,18 @@ def test_center_slice_ignores_slices_out_of_focus() -> None:
     assert torch.equal(out[0, 0], torch.ones(4, 4))
 
 
+def test_center_slices_can_be_those_in_the_middle_and_a_zscore() -> None:
+    stack = torch.randn(1, 9, 8, 8) + 3
+    stack[0, 0] *= 1000  # the sharpest slice, which is not in the middle
+    step = built("normalize_center_slice", slices=3, by="zscore", centre="middle")
+    out = step({"image": stack})["image"]
+    middle = stack[0, 3:6]
+    expected = (stack - middle.mean()) / middle.std(correction=0)
+    assert torch.allclose(out, expected, atol=1e-3)
+    with pytest.raises(ComponentError, match="expected 'percentiles' or 'zscore'"):
+        built("normalize_center_slice", by="mean")
+
+
 def test_stains_that_were_mixed_are_found_again() -> None:
     hematoxylin, eosin = np.array([0.650, 0.704, 0.286]), np.array([0.072, 0.990, 0.105])
     density = 0.4 * hematoxylin / np.linalg.norm(hematoxylin) + 0.2 * eosin / np.linalg.norm(eosin)
