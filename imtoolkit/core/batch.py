@@ -25,11 +25,21 @@ AFFINE: Final = "affine"
 """Float64 tensor ``(B, 4, 4)``, voxel to world, for NIfTI and DICOM. Absent otherwise."""
 TABULAR: Final = "tabular"
 """Float32 tensor ``(B, F)``: encoded, standardised columns of ``data.tabular``, where there are."""
+DOMAIN: Final = "domain"
+"""List of ``A`` or ``B``: which of two unpaired domains each whole image is from.
+
+A training batch of unpaired domains has none: ``image`` holds patches of A and ``target`` patches
+of B, which have nothing to do with each other.
+"""
+TARGET_ID: Final = "target_id"
+"""List of the ids of the images of domain B that the patches of an unpaired batch are from."""
 DRAW: Final = "draw"
 """Int64 tensor ``(B,)``: seeds what is drawn for a training patch on the device.
 
 A function of (seed, epoch, sample, patch); only training batches have it.
 """
+TARGET_DRAW: Final = "target_draw"
+"""Int64 tensor ``(B,)``: the same for the patches of domain B in an unpaired batch."""
 PIXEL_CLASSES: Final = "pixel_classes"
 """Made of instances: uint8 ``(B, 1, [Z,] Y, X)``: background, inside, boundary of an object."""
 DISTANCE: Final = "distance"

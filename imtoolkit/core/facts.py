@@ -74,6 +74,10 @@ class TargetSpec:
         optional: Whether samples without a target (or without some) are taken: they are masked in
             the losses, counted, and told.
         maps: What is made of the instances for learning, where the kind is ``INSTANCES``.
+        unpaired: Whether images are of two domains, ``A`` and ``B`` in the column ``domain``, that
+            are trained on side by side: ``image`` is then a patch of A, ``target`` one of B, and
+            the axes and channels of targets are those of domain B. Samples with a target, true
+            pairs of A and B, are for validation and test alone.
     """
 
     kind: TargetKind
@@ -82,6 +86,7 @@ class TargetSpec:
     more: tuple[ColumnTarget, ...] = ()
     optional: bool = False
     maps: tuple[TargetMap, ...] = ()
+    unpaired: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,11 @@ class DataFacts:
         number_mean: Mean of each number over the training samples by target key.
         number_std: Standard deviation of each number over the training samples by target key.
         missing: Training samples without a label by target key, where there are some.
+        target_patch_size: Spatial size of the training patches of domain B, where there are two
+            domains; ``None`` for whole images of unequal size. `in_channels` and `patch_size` are
+            then those of domain A, `target_channels` those of B.
+        domain_samples: Number of images of each domain by split, such as ``{"train": {"A": 90,
+            "B": 60}}``, where there are two domains.
     """
 
     spatial_dims: int
@@ -131,6 +141,8 @@ class DataFacts:
     number_mean: dict[str, tuple[float, ...]] = field(default_factory=dict)
     number_std: dict[str, tuple[float, ...]] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
+    target_patch_size: tuple[int, ...] | None = None
+    domain_samples: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

@@ -21,6 +21,7 @@ BUILTINS = {
         "normalize_range": "imtoolkit.data.transforms.intensity:NormalizeRange",
         "normalize_center_slice": "imtoolkit.data.transforms.intensity:NormalizeCenterSlice",
         "stain_separation": "imtoolkit.data.transforms.stains:StainSeparation",
+        "for_domain": "imtoolkit.data.transforms.domain:ForDomain",
         "binarize_target": "imtoolkit.data.transforms.labels:BinarizeTarget",
         "map_labels": "imtoolkit.data.transforms.labels:MapLabels",
         "pad_to_multiple": "imtoolkit.data.transforms.grid:PadToMultiple",

@@ -7,6 +7,7 @@ task the facts, and makes the loaders. It works by itself in a notebook as it do
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import torch
 
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import CacheKind, DataConfig
-from imtoolkit.core.batch import DRAW, TARGET, Batch
+from imtoolkit.core.batch import DRAW, TARGET, TARGET_DRAW, Batch
 from imtoolkit.core.errors import DataError, listed
 from imtoolkit.core.facts import DataFacts, TargetSpec
 from imtoolkit.core.schedules import NumberSchedule
@@ -30,23 +31,25 @@ from imtoolkit.data.cache.opening import open_images
 from imtoolkit.data.cache.store import Lease
 from imtoolkit.data.collate import collate
 from imtoolkit.data.degrade import Degrade, read_spec, refuse_targets
+from imtoolkit.data.domains import refuse_degrade
 from imtoolkit.data.evaluation import WholeImages
 from imtoolkit.data.gathering import fit_tabular, gather_facts, warn_of_images
 from imtoolkit.data.labelling import Labelling
 from imtoolkit.data.loader import ImageLoader
 from imtoolkit.data.manifest import build_manifest
 from imtoolkit.data.patches import PatchDataset
-from imtoolkit.data.planning import plan_epochs
+from imtoolkit.data.planning import plan_domains, plan_epochs
 from imtoolkit.data.position import training_position
 from imtoolkit.data.preprocess import Preprocessor
 from imtoolkit.data.samplers import EvalSampler, TrainSampler, first_samples
 from imtoolkit.data.scheduled import components_at
 from imtoolkit.data.splits import write_splits
-from imtoolkit.data.summary import Summary
+from imtoolkit.data.summary import Summary, UnpairedSummary
 from imtoolkit.data.table import SPLITS, Manifest
 from imtoolkit.data.tabular import TabularEncoder
 from imtoolkit.data.transforms.base import RandomSampleTransform
 from imtoolkit.data.transforms.build import build_augment, build_degrade
+from imtoolkit.data.unpaired import UnpairedPatches, UnpairedSampler, changed_apart
 from imtoolkit.data.wanted import PIXELS, resolved_column
 from imtoolkit.data.world import world
 
@@ -131,11 +134,12 @@ class ImageDataModule(pl.LightningDataModule):
         build_augment(components_at(self.config.augment, self.schedules, 0))
         build_degrade(components_at(self.config.degrade, self.schedules, 0, "data.degrade"))
         on_device(self.config, gpu=False, workers=0)  # refuses what has no batched form
+        refuse_degrade(self.config, self.target)
         spec = read_spec(self.config, self.target)
         manifest = build_manifest(self.config, self.seed, spec, drawn=self.splits_file)
         self._check_table(manifest)
         everything, self._lease = open_images(manifest, self.preprocessor, spec, self.cache_root)
-        summary = Summary(manifest)
+        summary = (UnpairedSummary if spec.unpaired else Summary)(manifest)
         rank, ranks = world(self)
         try:
             fill(everything, summary.add, rank=rank, ranks=ranks)
@@ -213,7 +217,8 @@ class ImageDataModule(pl.LightningDataModule):
         """Change a training batch at random, where that is done on the device."""
         if self._batched is None or DRAW not in batch:
             return batch
-        changed: Batch = self._batched(batch, epoch=getattr(self.trainer, "current_epoch", 0))
+        change = partial(self._batched, epoch=getattr(self.trainer, "current_epoch", 0))
+        changed: Batch = changed_apart(batch, change) if TARGET_DRAW in batch else change(batch)
         return changed
 
     def val_dataloader(self) -> ImageLoader | list[Any]:
@@ -301,7 +306,8 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _patches(self, images: CachedDataset) -> PatchDataset:
         alone = self._batched is None
-        return PatchDataset(
+        kind = UnpairedPatches if self.target.unpaired else PatchDataset
+        return kind(
             images,
             self._labelling(images),
             self.config.patch,
@@ -315,17 +321,19 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _blank_channels(self) -> int:
         """Return the channels of the empty target of samples that lack one; 0 where none do."""
-        if self.target.kind not in PIXELS or self.config.degrade:
+        if self.target.kind not in PIXELS or self.target.unpaired or self.config.degrade:
             return 0
         lacking, count = self.facts.missing.get(TARGET, 0), self.facts.samples["train"]
         return self.facts.target_channels if 0 < lacking < count else 0
 
     def _train_sampler(self, rank: int, ranks: int) -> TrainSampler:
-        loader = self.config.loader
-        plan = plan_epochs(self.config, self.target, self._images["train"].data, self.seed)
-        sampler = TrainSampler(
-            plan, loader.batch_size, self.config.patch.per_image, rank=rank, ranks=ranks
-        )
+        given = (self.config, self.target, self._images["train"].data, self.seed)
+        sizes = (self.config.loader.batch_size, self.config.patch.per_image)
+        sampler: TrainSampler
+        if self.target.unpaired:
+            sampler = UnpairedSampler(*plan_domains(*given), *sizes, rank=rank, ranks=ranks)
+        else:
+            sampler = TrainSampler(plan_epochs(*given), *sizes, rank=rank, ranks=ranks)
         if self.trainer is not None:
             sampler.position = lambda: self._position(len(sampler))
         return sampler

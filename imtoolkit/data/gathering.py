@@ -6,13 +6,14 @@ import logging
 from typing import Any
 
 from imtoolkit.config.sections import DataConfig
-from imtoolkit.core.batch import TARGET
+from imtoolkit.core.batch import DOMAIN, TARGET
 from imtoolkit.core.errors import DataError, listed
 from imtoolkit.core.facts import DataFacts, TargetKind, TargetSpec
 from imtoolkit.data.columns import class_samples, column_targets, encode, mean_and_std
+from imtoolkit.data.domains import domain_counts
 from imtoolkit.data.fingerprint import fingerprint
 from imtoolkit.data.references import split_channels
-from imtoolkit.data.summary import Summary
+from imtoolkit.data.summary import Summary, UnpairedSummary
 from imtoolkit.data.table import Manifest
 from imtoolkit.data.tabular import TabularEncoder
 from imtoolkit.data.wanted import PIXELS
@@ -41,6 +42,8 @@ def gather_facts(
     Raises:
         DataError: If the patch has other dimensions than the images.
     """
+    if isinstance(summary, UnpairedSummary):
+        return _of_domains(config, manifest, summary, tabular, steps)
     dims = next(iter(summary.dims))
     channels = next(iter(summary.channels))
     classes = len(target.classes) if target.kind is TargetKind.LABELS else 0
@@ -63,6 +66,35 @@ def gather_facts(
         tabular_mean=tabular.mean,
         tabular_std=tabular.std,
         **_of_targets(manifest.select("train"), target, made_here=bool(config.degrade)),
+    )
+
+
+def _of_domains(
+    config: DataConfig,
+    manifest: Manifest,
+    summary: UnpairedSummary,
+    tabular: TabularEncoder,
+    steps: int,
+) -> DataFacts:
+    """Return what two domains tell; of a domain that is not at hand, what the other tells."""
+    other = summary.other
+    dims = next(iter(summary.dims or other.dims))
+    return DataFacts(
+        spatial_dims=dims,
+        in_channels=next(iter(summary.channels or other.channels)),
+        target_channels=next(iter(other.channels or summary.channels)),
+        patch_size=_patch_size(config, summary, dims),
+        target_patch_size=_patch_size(config, other, dims),
+        spacing=summary.median_spacing(dims),
+        spacing_unit=summary.units.most_common(1)[0][0] if summary.units else None,
+        samples=manifest.counts(),
+        domain_samples=domain_counts(manifest),
+        steps_per_epoch=steps,
+        fingerprint=fingerprint(manifest, [DOMAIN]),
+        image_files=max(map(len, map(split_channels, manifest.column("image")))),
+        tabular=tabular.names,
+        tabular_mean=tabular.mean,
+        tabular_std=tabular.std,
     )
 
 

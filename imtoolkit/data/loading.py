@@ -16,6 +16,7 @@ from imtoolkit.config.sections import DataConfig
 from imtoolkit.core.batch import IMAGE, TARGET, WEIGHT
 from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.core.facts import TargetKind, TargetSpec
+from imtoolkit.data.domains import domain_of, of_domain
 from imtoolkit.data.references import parse, read_inside, split_channels
 from imtoolkit.io.frames import Frames, frames_of
 from imtoolkit.io.opened import OpenImage, guess_axes
@@ -59,9 +60,13 @@ def load(
     """
     pictures: dict[str, Picture] = {}
     problems: list[Problem] = []
+    own = of_domain(config, domain_of(row, target))
     for key, reference in cells(row, target).items():
         try:
-            pictures[key] = _read(reference, key, config, arrays)
+            if key == TARGET and target.unpaired:  # the same scene in domain B
+                pictures[key] = _read(reference, IMAGE, of_domain(config, "B"), arrays)
+            else:
+                pictures[key] = _read(reference, key, own, arrays)
         except DataError as error:
             problems += [
                 Problem(

@@ -14,10 +14,16 @@ from imtoolkit.config.sections import DataConfig, Role, SourceConfig
 from imtoolkit.core.errors import DataError, Problem, listed
 from imtoolkit.core.facts import TargetSpec
 from imtoolkit.core.registry import build
+from imtoolkit.data.domains import require_domains, with_domains
 from imtoolkit.data.sources.base import Source
 from imtoolkit.data.splits import apply_splits, draw_splits, with_groups
 from imtoolkit.data.table import CORE, SPLITS, Manifest, join
-from imtoolkit.data.wanted import require_columns, resolved_column, with_targets
+from imtoolkit.data.wanted import (
+    refuse_unpaired,
+    require_columns,
+    resolved_column,
+    with_targets,
+)
 
 __all__ = ["CORE", "SPLITS", "Manifest", "build_manifest", "join", "list_sources"]
 
@@ -52,8 +58,11 @@ def build_manifest(
         # samples that split.file leaves out are listed, but were never written
         excluding = config.split.file is not None
         manifest = with_groups(manifest, config.split.group_by, fixed)
-        return apply_splits(manifest, drawn, allow_new=excluding)
-    return draw_splits(manifest, split, seed, fixed)
+        divided = apply_splits(manifest, drawn, allow_new=excluding)
+    else:
+        divided = draw_splits(manifest, split, seed, fixed)
+    require_domains(divided, target)
+    return divided
 
 
 def list_sources(config: DataConfig, target: TargetSpec) -> Manifest:
@@ -84,7 +93,7 @@ def list_sources(config: DataConfig, target: TargetSpec) -> Manifest:
     require_columns(manifest, target)
     _require_tame_ids(manifest)
     _warn_of_twins(manifest)
-    return manifest
+    return with_domains(manifest, target)
 
 
 def _one_source(name: str, source: SourceConfig, target: TargetSpec) -> Manifest:
@@ -98,6 +107,8 @@ def _one_source(name: str, source: SourceConfig, target: TargetSpec) -> Manifest
         manifest = _in_role(manifest, source.role)
     if listed_by.has_targets:
         manifest = with_targets(manifest, source.source.name, target)
+    else:
+        refuse_unpaired(source.source.name, target)
     return manifest.sorted_by_id()
 
 

@@ -19,12 +19,13 @@ from monai.transforms.utils import convert_applied_interp_mode, reset_ops_id
 
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import DataConfig
-from imtoolkit.core.batch import IMAGE, SPACING, TARGET, WEIGHT
+from imtoolkit.core.batch import DOMAIN, IMAGE, SPACING, TARGET, WEIGHT
 from imtoolkit.core.errors import DataError, ImtoolkitError
 from imtoolkit.core.facts import TargetKind
 from imtoolkit.data.loading import Loaded, meta_affine, reverse_columns, spacing_of
 from imtoolkit.data.transforms.base import plain
 from imtoolkit.data.transforms.build import allow_missing_keys, build_preprocess
+from imtoolkit.data.transforms.domain import ForDomain
 from imtoolkit.data.transforms.enlarge import Enlarge, finer_affine
 from imtoolkit.io.picture import Picture
 
@@ -160,31 +161,50 @@ class Preprocessor:
             self._built[target] = built
         return self._built[target]
 
-    def image(self, picture: Picture) -> tuple[torch.Tensor, Undo]:
+    def image(self, picture: Picture, domain: str | None = None) -> tuple[torch.Tensor, Undo]:
         """Preprocess an image without a target, for prediction.
+
+        Args:
+            picture: The image.
+            domain: Which of two domains it is from, for a task that knows domains.
 
         Returns:
             The image, float32 ``(C, [Z,] Y, X)``, and the way back for its prediction.
         """
-        prepared = self.sample(Loaded(picture), TargetKind.NONE)
+        prepared = self.sample(Loaded(picture), TargetKind.NONE, domain=domain)
         return prepared.image, prepared.undo
 
-    def sample(self, loaded: Loaded, kind: TargetKind, id: str = "") -> Prepared:  # noqa: A002
+    def sample(
+        self,
+        loaded: Loaded,
+        kind: TargetKind,
+        id: str = "",  # noqa: A002
+        domain: str | None = None,
+    ) -> Prepared:
         """Preprocess one sample.
 
         Args:
             loaded: What was read.
             kind: What the target is.
             id: The sample's id, which transforms may read.
+            domain: Which of two domains the image is from, for a task that knows domains.
 
         Raises:
             DataError: If a step refuses the sample or makes something that is no image.
         """
-        steps = self.steps(target=loaded.target is not None)
         sample = _start(loaded, kind, id)
+        if domain is not None:
+            sample[DOMAIN] = domain
+        used = []
+        steps = self.steps(target=loaded.target is not None)
         for component, step in zip(self.config.preprocess, steps, strict=True):
+            if isinstance(step, ForDomain):
+                if step.domain != domain:
+                    continue
+                step = step.transform  # itself, so that what it does to the grid can be undone
             sample = _apply(step, component.name, sample)
-        return _finish(loaded, sample, steps)
+            used.append(step)
+        return _finish(loaded, sample, used)
 
 
 def _start(loaded: Loaded, kind: TargetKind, id: str) -> dict[Any, Any]:  # noqa: A002

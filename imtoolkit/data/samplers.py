@@ -30,11 +30,13 @@ class Visit(NamedTuple):
         epoch: Counted from 0.
         sample: Position of the sample in the training set.
         patch: Number of the patch of this sample within the epoch.
+        partner: The patch of the other domain that comes with it, where domains are unpaired.
     """
 
     epoch: int
     sample: int
     patch: int
+    partner: Visit | None = None
 
 
 @dataclass(frozen=True)
@@ -168,16 +170,21 @@ class TrainSampler(Sampler[list[Visit]]):
 
     def visits(self, epoch: int, first: int = 0) -> Iterator[Visit]:
         """Yield the visits of an epoch on this rank, in order, from visit number ``first`` on."""
-        samples = self.plan.epoch(epoch)
+        samples, turns = self._dealt(self.plan.epoch(epoch))
+        for number in range(first, len(samples) * self.per_image):
+            yield self._visit(epoch, samples, turns, number)
+
+    def _visit(self, epoch: int, samples: np.ndarray, turns: np.ndarray, number: int) -> Visit:
+        place, patch = divmod(number, self.per_image)
+        return Visit(epoch, int(samples[place]), int(turns[place]) * self.per_image + patch)
+
+    def _dealt(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return this rank's part of an epoch, and how often each came before in the epoch."""
         missing = -len(samples) % self.ranks
         if missing:
             samples = np.concatenate([samples, np.resize(samples, missing)])
-        turns = _occurrences(samples)[self.rank :: self.ranks]
-        samples = samples[self.rank :: self.ranks]
-        for number in range(first, len(samples) * self.per_image):
-            place, patch = divmod(number, self.per_image)
-            turn = int(turns[place])
-            yield Visit(epoch, int(samples[place]), turn * self.per_image + patch)
+        turns = _occurrences(samples)
+        return samples[self.rank :: self.ranks], turns[self.rank :: self.ranks]
 
     def _batches(self, epoch: int, done: int) -> Iterator[list[Visit]]:
         # a loader with workers asks for an iterator twice: an epoch has begun when a batch is taken
@@ -224,7 +231,10 @@ def first_samples(samplers: Sequence[TrainSampler], batches: float) -> np.ndarra
     for sampler in samplers:
         count = batches if isinstance(batches, int) else int(batches * len(sampler))
         visits = itertools.islice(sampler.visits(0), count * sampler.batch_size)
-        found |= dict.fromkeys(visit.sample for visit in visits)
+        for visit in visits:
+            found[visit.sample] = None
+            if visit.partner is not None:
+                found[visit.partner.sample] = None
     return np.array(list(found), dtype=np.int64)
 
 

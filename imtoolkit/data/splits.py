@@ -17,12 +17,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from imtoolkit.config.sections import SplitConfig
-from imtoolkit.core.batch import TARGET
+from imtoolkit.core.batch import DOMAIN, TARGET
 from imtoolkit.core.errors import DataError, Problem, did_you_mean, listed
 from imtoolkit.data.partition import deal, draw, drawing_order
 from imtoolkit.data.references import files_of
 from imtoolkit.data.sources.base import absolute, shortened
-from imtoolkit.data.sources.unpaired import DOMAIN
 from imtoolkit.data.splits_file import apply_splits, splits_by_file, write_splits
 from imtoolkit.data.table import SPLITS, Manifest
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from imtoolkit.core.batch import DOMAIN
 from imtoolkit.core.errors import DataError, Problem, listed
 from imtoolkit.data.table import Manifest
 
@@ -58,14 +59,16 @@ class Summary:
         Raises:
             DataError: If channels or dimensions vary, with examples of each.
         """
-        problems = [
+        found = [problem for problem in self._unequal() if problem is not None]
+        if found:
+            raise DataError(found)
+
+    def _unequal(self) -> list[Problem | None]:
+        return [
             self._vary("dims", self.dims, "dimensions", "data.axes"),
             self._vary("channels", self.channels, "image channels", "data.channels"),
             self._vary("target", self.target_channels, "target channels", "data.target_channels"),
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise DataError(found)
 
     def told(self) -> list[str]:
         """Return what the user should know, though training can go on."""
@@ -123,6 +126,61 @@ class Summary:
             f"with {where}, or leave the others out",
             where,
         )
+
+
+class UnpairedSummary(Summary):
+    """Counts over samples of two domains: those of A, and beside them those of B.
+
+    Images agree within each domain; the number of dimensions is the same in both.
+
+    Args:
+        manifest: The samples, each of a domain.
+
+    Attributes:
+        other: The counts over the images of domain B.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__(manifest)
+        self.other = Summary(manifest)
+        self._domains = manifest.table.column(DOMAIN)
+
+    def add(self, index: int, meta: dict[str, Any]) -> None:
+        """See `Summary`; the target of a true pair counts as an image of B."""
+        if self._domains[index].as_py() == "B":
+            self.other.add(index, meta)
+        else:
+            super().add(index, meta)
+        if "target_channels" in meta:
+            self.other._count("channels", self.other.channels, meta["target_channels"], index)
+
+    def told(self) -> list[str]:
+        """See `Summary`."""
+        return [*super().told(), *self.other.told()]
+
+    def smaller_than(self, size: tuple[int, ...]) -> tuple[int, list[str]]:
+        """See `Summary`."""
+        (count, names), (more, others) = super().smaller_than(size), self.other.smaller_than(size)
+        return count + more, [*names, *others]
+
+    def _unequal(self) -> list[Problem | None]:
+        other, problems = self.other, []
+        first = self._vary("dims", self.dims, "dimensions of domain A", "data.axes")
+        second = other._vary("dims", other.dims, "dimensions of domain B", "data.target_axes")
+        problems += [first, second]
+        if not any(problems) and self.dims and other.dims and set(self.dims) != set(other.dims):
+            message = (
+                f"the images of domain A are {next(iter(self.dims))}D, those of domain B "
+                f"{next(iter(other.dims))}D: both must be of one kind. Set data.axes (of A) and "
+                "data.target_axes (of B)"
+            )
+            problems.append(Problem(message, "data.axes"))
+        words = "image channels of domain"
+        return [
+            *problems,
+            self._vary("channels", self.channels, f"{words} A", "data.channels"),
+            other._vary("channels", other.channels, f"{words} B", "data.target_channels"),
+        ]
 
 
 def _weighted_median(values: np.ndarray, counts: np.ndarray) -> float:

@@ -61,6 +61,23 @@ def with_targets(manifest: Manifest, source: str, target: TargetSpec) -> Manifes
     return manifest
 
 
+def refuse_unpaired(source: str, target: TargetSpec) -> None:
+    """Refuse a source without targets for a task that learns a target for each image.
+
+    Raises:
+        DataError: With the categories that suit it.
+    """
+    if target.unpaired or target.optional or target.kind not in PIXELS:
+        return
+    message = (
+        f"source '{source}' has two sets of images that do not belong together, and the task "
+        f"learns {target.kind.value} for each image. Take the category cyclegan, which learns "
+        "without pairs; where each image has its target, take the source folder with 'image' and "
+        "'target'"
+    )
+    raise DataError(message)
+
+
 def require_columns(manifest: Manifest, target: TargetSpec) -> None:
     """Check that at least one source has the columns of each target.
 

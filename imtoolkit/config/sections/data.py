@@ -128,13 +128,13 @@ class DataConfig:
     sources: dict[str, SourceConfig]
     """Named sources; `source:` alone is the single entry."""
     axes: Optional[str] = None
-    """Axes of the image files, such as `YX`, `YXC`, `ZYX`, `CZYX`; left out, as the files say. A `Z` makes it 3D."""
+    """Axes of the image files, such as `YX`, `YXC`, `ZYX`, `CZYX`; left out, as the files say. A `Z` makes it 3D. With two unpaired domains those of domain A."""
     target_axes: Optional[str] = None
-    """Axes of the target files; left out, those of the image without `C`."""
+    """Axes of the target files; left out, those of the image without `C`. With two unpaired domains those of domain B; left out, as those of domain A."""
     channels: Optional[list[Union[int, str]]] = None
-    """Channels of the image to use, by number or name; left out, all."""
+    """Channels of the image to use, by number or name; left out, all. With two unpaired domains those of domain A."""
     target_channels: Optional[list[Union[int, str]]] = None
-    """Channels of the target file to learn; left out, all. With it, `target` may be the same file as the image: one channel is predicted from others."""
+    """Channels of the target file to learn; left out, all. With it, `target` may be the same file as the image: one channel is predicted from others. With two unpaired domains the channels of domain B to use."""
     scene: Optional[Union[int, str]] = None
     """Scene of multi-scene files, by number or name; left out, the first, and a file with several is an error."""
     time: Optional[int] = None

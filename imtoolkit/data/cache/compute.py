@@ -10,12 +10,13 @@ from monai.transforms import MapTransform
 
 from imtoolkit.core.batch import IMAGE, TARGET, WEIGHT
 from imtoolkit.core.errors import DataError, Problem
-from imtoolkit.core.facts import TargetSpec
+from imtoolkit.core.facts import TargetKind, TargetSpec
 from imtoolkit.data.cache.content import content_of
 from imtoolkit.data.cache.store import Content
 from imtoolkit.data.checks import check_prepared, check_sample
-from imtoolkit.data.loading import load
-from imtoolkit.data.preprocess import Preprocessor
+from imtoolkit.data.domains import domain_of
+from imtoolkit.data.loading import Loaded, load
+from imtoolkit.data.preprocess import Prepared, Preprocessor
 from imtoolkit.data.transforms.enlarge import Enlarge
 
 
@@ -44,7 +45,7 @@ def compute(
         )
         if problems:
             raise DataError(problems)
-        prepared = preprocessor.sample(loaded, target.kind, name)
+        prepared = _prepared(loaded, preprocessor, target, row)
         pixels, weight = prepared.target, prepared.weight
         problems, more = check_prepared(
             prepared.image.numpy(),
@@ -65,6 +66,20 @@ def compute(
         key: row[key] for key in ("id", IMAGE, TARGET, WEIGHT) if row.get(key) is not None
     }
     return content
+
+
+def _prepared(
+    loaded: Loaded, preprocessor: Preprocessor, target: TargetSpec, row: Mapping[str, Any]
+) -> Prepared:
+    """Preprocess a sample; of a true pair of two domains, each image as those of its domain are."""
+    name, domain = str(row["id"]), domain_of(row, target)
+    if domain is None:
+        return preprocessor.sample(loaded, target.kind, name)
+    prepared = preprocessor.sample(Loaded(loaded.image), TargetKind.NONE, name, domain)
+    if loaded.target is None:
+        return prepared
+    other = preprocessor.sample(Loaded(loaded.target), TargetKind.NONE, name, "B")
+    return replace(prepared, target=other.image)
 
 
 def changes_target(preprocessor: Preprocessor) -> bool:

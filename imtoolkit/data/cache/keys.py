@@ -27,6 +27,7 @@ from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError
 from imtoolkit.core.facts import TargetSpec
 from imtoolkit.data.cache.files import FORMAT_VERSION
+from imtoolkit.data.domains import domain_of
 from imtoolkit.data.fingerprint import array_signature, file_signature
 from imtoolkit.data.loading import cells
 from imtoolkit.data.references import parse
@@ -57,7 +58,11 @@ def recipe_of(config: DataConfig, target: TargetSpec, plugins: Sequence[str]) ->
         },
         "reader": asdict(config.reader) if config.reader else None,
         "preprocess": [asdict(component) for component in config.preprocess],
-        "target": {"kind": target.kind.value, "classes": list(target.classes)},
+        "target": {
+            "kind": target.kind.value,
+            "classes": list(target.classes),
+            "unpaired": target.unpaired,
+        },
         "versions": _versions(),
         "sources": {**_own_sources(), **dict(_foreign_sources(components))},
         "plugins": list(plugins),
@@ -88,7 +93,8 @@ def item_key(
     """
     used = cells(row, target)
     signatures = {key: _signature(cell, arrays, signature) for key, cell in used.items()}
-    return _digest(json.dumps([recipe, used, signatures], sort_keys=True).encode(), KEY_BYTES)
+    parts = [recipe, used, signatures, domain_of(row, target)]
+    return _digest(json.dumps(parts, sort_keys=True).encode(), KEY_BYTES)
 
 
 def _signature(reference: str, arrays: Sequence[Any], of_file: Callable[[str], str]) -> str:
@@ -128,7 +134,14 @@ def _own_sources() -> dict[str, str]:
 
 def _relevant(folder: Path) -> list[Path]:
     # of data: transforms and what calls them; a sampler's source does not change an image
-    names = ("loading.py", "preprocess.py", "checks.py", "references.py", "content.py")
+    names = (
+        "loading.py",
+        "domains.py",
+        "preprocess.py",
+        "checks.py",
+        "references.py",
+        "content.py",
+    )
     if folder.name == "data":
         return [
             *sorted((folder / "transforms").glob("*.py")),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import pyarrow as pa
 
+from imtoolkit.core.batch import DOMAIN
 from imtoolkit.core.errors import DataError
 from imtoolkit.data.references import check_path
 from imtoolkit.data.sources.base import (
@@ -18,9 +18,6 @@ from imtoolkit.data.sources.base import (
 )
 from imtoolkit.data.sources.listing import Found, find, require_found, subfolders
 from imtoolkit.data.table import Manifest
-
-DOMAIN: Final = "domain"
-"""Column that tells which of the two sets an image is from: ``A`` or ``B``."""
 
 
 class UnpairedSource(Source):

@@ -24,6 +24,7 @@ from monai.transforms.traits import RandomizableTrait
 from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError, Problem
 from imtoolkit.data.transforms.base import Sample
+from imtoolkit.data.transforms.domain import ForDomain
 from imtoolkit.data.transforms.enlarge import Enlarge
 
 _MOVING = (
@@ -141,6 +142,8 @@ def is_random(transform: Any) -> bool:
     """Tell whether a transform, or one inside it, draws random numbers."""
     if type(transform) is Compose:  # is Randomizable itself, but only as random as what it holds
         return any(is_random(inner) for inner in transform.transforms)
+    if isinstance(transform, ForDomain):
+        return is_random(transform.transform)
     return isinstance(transform, (Randomizable, RandomizableTrait))
 
 
@@ -202,6 +205,9 @@ def _build_one(component: ComponentLike) -> Transform:
     if not isinstance(built, Transform):
         message = f"'{component.name}' made a {type(built).__name__}; expected a MONAI transform"
         raise ComponentError(message)
+    if isinstance(built, ForDomain):
+        inner = type(built.transform)
+        _refuse_array_form(inner.__name__, inner)
     return built
 
 
