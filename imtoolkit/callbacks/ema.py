@@ -129,4 +129,8 @@ class Ema(pl.Callback):
 
 
 def _averaged(pl_module: pl.LightningModule) -> list[tuple[str, torch.nn.Parameter]]:
+    """Return the weights that predict; of a task of several roles not those of its discriminators."""
+    chosen = getattr(pl_module, "averaged_weights", None)
+    if chosen is not None:
+        return list(chosen())
     return [(name, weight) for name, weight in pl_module.named_parameters() if weight.requires_grad]

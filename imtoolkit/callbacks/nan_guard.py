@@ -99,6 +99,9 @@ class _Seen(NamedTuple):
 
 def terms_of(task: pl.LightningModule) -> dict[str, Tensor]:
     """Return the named terms of which the loss was made, where the task keeps them."""
+    own = getattr(task, "last_terms", None)  # of tasks whose roles have losses beside `losses`
+    if isinstance(own, dict) and own:
+        return own
     losses = getattr(task, "losses", None)
     for module in losses.modules() if isinstance(losses, nn.Module) else ():
         terms = getattr(module, "last_terms", None)

@@ -21,6 +21,13 @@ RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "task.surface_tolerance": (0, None),
     "task.label_smoothing": (0, 1),
     "task.radius": (1, None),
+    "task.adversarial_weight": (0, None),
+    "task.adversarial_warmup_steps": (0, None),
+    "task.feature_matching_weight": (0, None),
+    "task.r1_weight": (0, None),
+    "task.reconstruction_weight": (0, None),
+    "task.discriminator_steps": (1, None),
+    "task.init_gain": (0, None),
     "trainer.max_epochs": (-1, None),
     "trainer.max_steps": (-1, None),
     "trainer.num_nodes": (1, None),
@@ -52,6 +59,8 @@ CHOICES: Final[dict[str, tuple[Any, ...]]] = {
         *("32", "16", "bf16", "64", 32, 16, 64),
     ),
     "task.replace": ("uniform", "median"),
+    "task.adversarial": ("mse", "bce", "hinge"),
+    "task.init": ("normal", "xavier", "kaiming", "orthogonal"),
     "trainer.deterministic": (True, False, "warn"),
     "inference.format": (".ome.tif", ".ome.tiff", ".tif", ".nii.gz", ".nii", ".npy", ".png"),
     "evaluation.splits": ("val", "test", "naive"),
@@ -84,6 +93,7 @@ METRICS: Final = {
     "regression": _OF_NUMBERS,
     "enhancement": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
     "noise2void": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
+    "pix2pix": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
     "embedseg": _OF_INSTANCES,
 }
 """Category (or kind of a head) -> names of its own metrics, whether computed unasked or not."""
@@ -94,6 +104,7 @@ VALIDATED: Final = {
     "regression": _OF_NUMBERS,
     "enhancement": _OF_IMAGES,
     "noise2void": _OF_IMAGES,
+    "pix2pix": _OF_IMAGES,
     "embedseg": _OF_INSTANCES,
 }
 """Category -> those of them that validation computes unasked; the others are for the test."""
@@ -106,3 +117,14 @@ INSTANCE_PARTS: Final[dict[str, tuple[str, ...]]] = {
     "object_count": (),
 }
 """Metric of objects -> its parts, such as ``ap/50``; each is logged as ``pooled_ap/50`` as well."""
+
+OPTIMIZERS: Final[dict[str, tuple[str, ...]]] = {"pix2pix": ("generator", "discriminator")}
+"""Category -> the roles of its optimizers, where these are not those of its nets."""
+
+NETS: Final[dict[str, tuple[str, ...]]] = {"pix2pix": ("generator", "discriminator")}
+"""Category -> the roles of its nets, where there are several; ``net:`` alone is the generator."""
+
+TERMS: Final[dict[str, tuple[str, ...]]] = {
+    "pix2pix": ("adversarial", "feature_matching", "discriminator", "r1"),
+}
+"""Category -> terms that training logs beside those of ``losses:``, as ``train/loss/NAME``."""

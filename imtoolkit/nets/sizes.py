@@ -6,6 +6,7 @@ the question is answered for every net, not only for those in a table.
 
 from __future__ import annotations
 
+import bisect
 import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -143,6 +144,32 @@ class SizeProbe:
         if tuple(output.shape[2:]) != size:
             return f"it returns {list(output.shape[2:])} for an image of {list(size)}"
         return None
+
+
+def least_size(net: nn.Module, in_channels: int, spatial_dims: int) -> Size | None:
+    """Return the least size, axis by axis, of images that a net can be given in training.
+
+    Of a net that makes its input smaller and smaller, such as a discriminator: every larger size
+    is taken as well. ``None`` where none is found, or the net cannot be asked on shapes alone.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 1, 4, 2, 1), nn.Conv2d(1, 1, 3))
+        >>> least_size(net, 1, 2)
+        (6, 6)
+    """
+    probe = SizeProbe(net, in_channels, spatial_dims, keeps_size=False)
+    large = next((s for s in (64, 256, 1024) if probe.fits((s,) * spatial_dims)), None)
+    if large is None:
+        return None
+    found = [large] * spatial_dims
+    for axis in range(spatial_dims):
+        # the other axes large, since a norm may need several pixels in all
+        sizes = [[*[large] * axis, side, *[large] * (spatial_dims - axis - 1)]
+                 for side in range(1, large)]  # fmt: skip
+        found[axis] = 1 + bisect.bisect_left(sizes, True, key=probe.fits)
+    while not probe.fits(found):
+        found = [min(side + 1, large) for side in found]
+    return tuple(found)
 
 
 def check_size(probe: SizeProbe, size: Sequence[int], *, name: str, where: str) -> None:

@@ -27,6 +27,7 @@ CATEGORIES: Final[dict[str, str]] = {
     "enhancement": "imtoolkit.tasks.enhancement:EnhancementTask",
     "noise2void": "imtoolkit.tasks.noise2void:Noise2VoidTask",
     "multitask": "imtoolkit.tasks.multitask:MultitaskTask",
+    "pix2pix": "imtoolkit.tasks.pix2pix:Pix2PixTask",
 }
 """Category -> the class of its task."""
 

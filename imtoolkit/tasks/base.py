@@ -21,7 +21,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from imtoolkit.config.sections import Component, InferenceConfig, TaskConfig
+from imtoolkit.config.sections import Component, InferenceConfig, OptimizerConfig, TaskConfig
 from imtoolkit.core.batch import IMAGE, Batch, Stage, StepOutput
 from imtoolkit.core.errors import DataError
 from imtoolkit.core.facts import DataFacts, TargetKind
@@ -56,7 +56,9 @@ class Task(Measuring):
         goals: What each output of the net means, by name; empty where a task does not say.
         nets: Nets by role.
         losses: The loss; returns the sum and its terms.
-        tiling: Knows the tile for an image, and the sizes that the nets take.
+        image_roles: The roles whose nets turn images into predictions; ``None`` for all.
+        tiling: Knows the tile for an image, and the sizes that these nets take.
+        monitors: Metric that a schedule watches, by the schedule's name.
         load_report: What `start_from` loaded; ``None`` where nothing was.
         start_states: What `start_from` found for the optimizers, by names of weights.
     """
@@ -64,6 +66,8 @@ class Task(Measuring):
     category: ClassVar[str]
     target_kind: ClassVar[TargetKind]
     roles: ClassVar[tuple[str, ...]] = ("net",)
+    image_roles: ClassVar[tuple[str, ...] | None] = None
+    default_optimizer: ClassVar[OptimizerConfig] = OptimizerConfig("adamw", {"lr": 1e-3})
 
     def __init__(
         self, config: TaskConfig, facts: DataFacts, inference: InferenceConfig, seed: int = 0
@@ -75,6 +79,7 @@ class Task(Measuring):
         self.seed = seed
         self.load_report: LoadReport | None = None
         self.start_states: dict[str, dict[str, Any]] = {}
+        self.monitors: dict[str, str] = {}
         self.memory_format: torch.memory_format = torch.contiguous_format
         self._means = EpochMeans()
         self._restored = False
@@ -87,7 +92,8 @@ class Task(Measuring):
             self.losses = self.build_losses()
         self.frozen = freeze(self, config.freeze)
         hold_frozen_norms(self)
-        self.tiling = Tiling(self.nets, facts, inference)
+        applied = {r: self.nets[r] for r in self.nets if r in (self.image_roles or self.nets)}
+        self.tiling = Tiling(applied, facts, inference)
         self.check_nets()
 
     # --- what a category writes ----------------------------------------------------------------
@@ -112,16 +118,26 @@ class Task(Measuring):
     def build_losses(self) -> nn.Module:
         """Build the loss: called with (outputs, batch, step), returns the sum and its terms."""
 
+    def optimizer_nets(self) -> dict[str, tuple[str, ...]]:
+        """Return role of an optimizer -> roles of the nets that it trains.
+
+        Where there is one optimizer, it trains everything.
+        """
+        return {role: (role,) for role in self.nets}
+
+    def averaged_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield name and value of the weights of which `imtoolkit.callbacks.ema` keeps an average."""
+        yield from ((name, w) for name, w in self.named_parameters() if w.requires_grad)
+
     def check_nets(self) -> None:
         """Refuse nets that cannot take the inputs, patches or tiles, before anything is trained.
 
         Raises:
             ConfigError: With what fits.
         """
-        for role, net in self.nets.items():
-            check_inputs(
-                net, self.facts, where=f"task.{'net' if role == 'net' else 'nets.' + role}"
-            )
+        for role in self.nets if self.image_roles is None else self.image_roles:
+            where = f"task.{'net' if role == 'net' else 'nets.' + role}"
+            check_inputs(self.nets[role], self.facts, where=where)
         self.tiling.check()
 
     # --- training ---------------------------------------------------------------------------------
@@ -137,6 +153,10 @@ class Task(Measuring):
     def train_batch(self, batch: Batch, batch_idx: int) -> StepOutput:
         """Compute the loss of a training batch; tasks with several optimizers step them here."""
         del batch_idx
+        return self.step(batch, Stage.TRAIN)
+
+    def trial(self, batch: Batch) -> StepOutput:
+        """Compute what a training batch is learnt from, without a trainer, as ``check`` does."""
         return self.step(batch, Stage.TRAIN)
 
     def _record(self, output: StepOutput, count: int, batch_idx: int) -> None:

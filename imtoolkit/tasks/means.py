@@ -45,7 +45,7 @@ class EpochMeans:
         """Add the values of a batch.
 
         Args:
-            values: Scalars; the same names each time.
+            values: Scalars, by name; a name that a batch lacks is left out of its count.
             count: Samples that they are means of.
             place: Epoch and number of the batch. A new epoch starts anew; a place that was added
                 already counts once, since some optimizers evaluate a batch several times.
@@ -55,19 +55,29 @@ class EpochMeans:
             self.reset()
         if place == self._place:
             return
-        stacked = torch.stack([value.detach().reshape(()) for value in values.values()])
+        self._meet(values)
+        absent = next(iter(values.values())).new_zeros(())
+        named = {name: values.get(name, absent) for name in self._names}
+        stacked = torch.stack([value.detach().reshape(()) for value in named.values()])
         # Apple's GPUs have no float64
         exact = stacked.float() if stacked.device.type == "mps" else stacked.double()
-        if self._sums is None:
-            self._names, self._sums = tuple(values), torch.zeros_like(exact)
-        own = [(counts or {}).get(name, count) for name in values]
-        for name, number in zip(values, own, strict=True):
+        own = [(counts or {}).get(name, count if name in values else 0) for name in self._names]
+        for name, number in zip(self._names, own, strict=True):
             if number != count:
                 self._fewer[name] = self._fewer.get(name, 0) + count - number
         factor = count if set(own) == {count} else exact.new_tensor(own)
-        self._sums = self._sums.to(exact) + exact * factor
+        before = torch.zeros_like(exact) if self._sums is None else self._sums.to(exact)
+        self._sums = before + exact * factor
         self._count += count
         self._place = place
+
+    def _meet(self, values: Mapping[str, Tensor]) -> None:
+        """Make room for names that were not there before: not every batch has a value of each."""
+        new = [name for name in values if name not in self._names]
+        if new and self._sums is not None:
+            self._sums = torch.cat([self._sums, self._sums.new_zeros(len(new))])
+            self._fewer |= dict.fromkeys(new, self._count)
+        self._names = (*self._names, *new)
 
     def reduced(self) -> dict[str, float]:
         """Return the means over all ranks; empty where nothing was added."""
@@ -90,14 +100,17 @@ class EpochMeans:
                 }
             ]
         )
-        fewer = {
-            name: sum(part.get("fewer", {}).get(name, 0) for part in parts)
-            for part in parts
-            for name in part.get("fewer", {})
+        names = dict.fromkeys(name for part in parts for name in part["sums"])
+        lacking = {
+            name: sum(
+                part.get("fewer", {}).get(name, 0) if name in part["sums"] else part["count"]
+                for part in parts
+            )
+            for name in names
         }
-        named: dict[str, float] = next((part["sums"] for part in parts if part["sums"]), {})
+        fewer = {name: count for name, count in lacking.items() if count}
         return {
-            "sums": {name: sum(part["sums"].get(name, 0.0) for part in parts) for name in named},
+            "sums": {name: sum(part["sums"].get(name, 0.0) for part in parts) for name in names},
             "count": sum(part["count"] for part in parts),
             "place": next((part["place"] for part in parts if part["place"]), None),
             **({"fewer": fewer} if fewer else {}),

@@ -34,7 +34,8 @@ from .moments import put_states
 if TYPE_CHECKING:
     from .base import Task
 
-DEFAULT_OPTIMIZER: Final = OptimizerConfig("adamw", {"lr": 1e-3})
+SHARED: Final = "net"
+"""Entry of ``optimizer:`` or ``scheduler:`` alone, which serves all roles where there are several."""
 
 
 def configure(task: Task) -> list[dict[str, Any]]:
@@ -45,13 +46,17 @@ def configure(task: Task) -> list[dict[str, Any]]:
     """
     optimizers = build_optimizers(task)
     put_states(optimizers.values(), task.start_states)
-    schedules = _by_role(task.config, list(optimizers))
+    schedules = _by_role(task, list(optimizers))
     horizon = horizon_of(task.trainer)
     entries = []
     for role, optimizer in optimizers.items():
         entry: dict[str, Any] = {"optimizer": optimizer}
         if role in schedules:
-            entry["lr_scheduler"] = _schedule(task, role, schedules[role], optimizer, horizon)
+            made = _schedule(task, role, schedules[role], optimizer, horizon)
+            task.monitors[made["name"]] = str(made.get("monitor"))
+            if not task.automatic_optimization:  # Lightning warns of keys that it does not read
+                made = {key: made[key] for key in ("scheduler", "interval", "frequency", "name")}
+            entry["lr_scheduler"] = made
         entries.append(entry)
     return entries
 
@@ -77,7 +82,7 @@ def try_schedules(
         ComponentError: If one refuses its parameters.
     """
     horizon = Horizon(steps, epochs, seconds, None if seconds is None else lambda: 0.0)
-    for role, schedule in _by_role(task.config, list(optimizers)).items():
+    for role, schedule in _by_role(task, list(optimizers)).items():
         made = _schedule(task, role, schedule, optimizers[role], horizon)["scheduler"]
         if isinstance(made, ReduceLROnPlateau):
             continue
@@ -96,14 +101,14 @@ def build_optimizers(task: Task) -> dict[str, Optimizer]:
     Raises:
         ConfigError: If an optimizer belongs to no net of the task, or refuses its parameters.
     """
-    wanted = dict(task.config.optimizers) or {next(iter(task.nets)): DEFAULT_OPTIMIZER}
+    wanted = wanted_optimizers(task)
+    alone = len(wanted) == 1
     found = {}
     for role, component in wanted.items():
-        alone = len(wanted) == 1
         module = _trained_by(task, role, alone=alone)
-        where = "task.optimizer" if alone else f"task.optimizers.{role}"
+        where = "task.optimizer" if alone or not task.config.optimizers else _place(task, role)
         try:
-            groups = _groups(task, module, role, component, where)
+            groups = _groups(task, module, component, where)
             optimizer = build_optimizer(component.name, component.params, groups)
         except ComponentError as error:
             raise ConfigError(Problem(str(error), where=where)) from error
@@ -112,6 +117,36 @@ def build_optimizers(task: Task) -> dict[str, Optimizer]:
             optimizer.watch(module)
         found[role] = optimizer
     return found
+
+
+def wanted_optimizers(task: Task) -> dict[str, OptimizerConfig]:
+    """Return what the config says of each optimizer, or what stands for it where it says nothing.
+
+    Where a task steps several optimizers by itself, ``optimizer:`` alone serves all that have no
+    entry of their own in ``optimizers:``.
+
+    Raises:
+        ConfigError: If an optimizer belongs to no role of such a task.
+    """
+    given = dict(task.config.optimizers)
+    if task.automatic_optimization:
+        return given or {next(iter(task.nets)): task.default_optimizer}
+    roles = list(task.optimizer_nets())
+    _check_roles(given, roles, "task.optimizers")
+    shared = given.get(SHARED, task.default_optimizer)
+    return {role: given.get(role, shared) for role in roles}
+
+
+def _check_roles(given: Iterable[str], roles: list[str], where: str) -> None:
+    unknown = [role for role in given if role not in (*roles, SHARED)]
+    if unknown:
+        message = f"there is no optimizer {listed(unknown)}; there are {listed(roles)}"
+        raise ConfigError(Problem(message, where=where))
+
+
+def _place(task: Task, role: str) -> str:
+    own = role in task.config.optimizers
+    return f"task.optimizers.{role if own else SHARED}"
 
 
 def horizon_of(trainer: pl.Trainer) -> Horizon:
@@ -146,7 +181,7 @@ def step_plateaus(task: Task, trained: Mapping[str, float], validated: Mapping[s
     for entry in task.trainer.lr_scheduler_configs:
         if not isinstance(entry.scheduler, ReduceLROnPlateau):
             continue
-        name = str(entry.monitor)
+        name = str(entry.monitor or task.monitors[str(entry.name)])
         if name.startswith("val/") and not validated:
             continue
         known: dict[str, Any] = {**task.trainer.callback_metrics, **trained, **validated}
@@ -200,7 +235,7 @@ def require_closures(optimizers: Iterable[Optimizer], **settings: Any) -> None:
 
 
 def _groups(
-    task: Task, module: nn.Module, role: str, component: Component, where: str
+    task: Task, module: nn.Module, component: Component, where: str
 ) -> list[dict[str, Any]]:
     """Return the groups of one optimizer, its weights named as in the checkpoint."""
     config = (
@@ -211,7 +246,7 @@ def _groups(
     if config.layer_decay is not None and rate is None:
         message = f"optimizer '{component.name}' has no learning rate that could be scaled"
         raise ConfigError(Problem(message, where=f"{where}.layer_decay"))
-    whole = module is task
+    inside = dict(module.named_modules())
     return parameter_groups(
         module,
         lr=rate,
@@ -219,8 +254,7 @@ def _groups(
         rules=rules,
         layer_decay=config.layer_decay,
         decay_all=config.decay_all or component.params.get("decay_norms_and_biases") is True,
-        nets={f"nets.{name}.": net for name, net in task.nets.items() if whole or name == role},
-        prefix="" if whole else f"nets.{role}.",
+        nets={f"nets.{name}.": net for name, net in task.nets.items() if f"nets.{name}" in inside},
         where=where,
     )
 
@@ -243,23 +277,35 @@ def _check_options(optimizer: Optimizer, component: Component, where: str) -> No
         raise ConfigError(problems)
 
 
-def _by_role(config: TaskConfig, roles: list[str]) -> Mapping[str, SchedulerConfig]:
-    if len(roles) == 1 and len(config.schedulers) == 1:
-        return {roles[0]: next(iter(config.schedulers.values()))}
-    unknown = [role for role in config.schedulers if role not in roles]
+def _by_role(task: Task, roles: list[str]) -> Mapping[str, SchedulerConfig]:
+    given = task.config.schedulers
+    if len(roles) == 1 and len(given) == 1:
+        return {roles[0]: next(iter(given.values()))}
+    if not task.automatic_optimization and SHARED in given:
+        _check_roles(given, roles, "task.schedulers")
+        return {role: given.get(role, given[SHARED]) for role in roles}
+    unknown = [role for role in given if role not in roles]
     if unknown:
         message = f"there is no optimizer {listed(unknown)}; there are {listed(roles)}"
         raise ConfigError(Problem(message, where="task.schedulers"))
-    return config.schedulers
+    return given
 
 
 def _trained_by(task: Task, role: str, *, alone: bool) -> nn.Module:
-    if role in task.nets:
-        return task if alone else task.nets[role]
+    """Return what an optimizer trains, its weights named as in the checkpoint.
+
+    The losses, where they have weights, learn with the first role.
+    """
     if alone:
         return task
-    message = f"there is no net '{role}' to train; there are {listed(list(task.nets))}"
-    raise ConfigError(Problem(message, where=f"task.optimizers.{role}"))
+    roles = task.optimizer_nets()
+    if role not in roles:
+        message = f"there is no net '{role}' to train; there are {listed(list(roles))}"
+        raise ConfigError(Problem(message, where=f"task.optimizers.{role}"))
+    part = nn.ModuleDict({"nets": nn.ModuleDict({name: task.nets[name] for name in roles[role]})})
+    if role == next(iter(roles)):
+        part["losses"] = task.losses
+    return part
 
 
 def _schedule(

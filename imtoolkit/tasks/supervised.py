@@ -42,6 +42,7 @@ class SupervisedTask(Task):
     """
 
     config_class: ClassVar[type[TaskConfig]] = TaskConfig
+    main_role: ClassVar[str] = "net"
 
     def __init__(
         self, config: TaskConfig, facts: DataFacts, inference: InferenceConfig, seed: int = 0
@@ -117,7 +118,7 @@ class SupervisedTask(Task):
         """See `Task`; training batches go through the net as they are, others image by image."""
         if stage is Stage.TRAIN:
             return self.judged(self.outputs(batch), batch, stage)
-        more = self.further_inputs(batch)
+        more = self.further_inputs(batch, self.main_role)
         return self.judged([self.whole(batch[IMAGE], stage, **more)], batch, stage)
 
     def judged(self, outputs: list[Tensor], batch: Batch, stage: Stage) -> StepOutput:
@@ -142,8 +143,8 @@ class SupervisedTask(Task):
 
     def outputs(self, batch: Batch) -> list[Tensor]:
         """Return the outputs for a batch, main output first, lower resolutions after it."""
-        net = self.nets["net"]
-        found = all_outputs(self.call_net(batch), net, self.facts.spatial_dims)
+        net = self.nets[self.main_role]
+        found = all_outputs(self.call_net(batch, self.main_role), net, self.facts.spatial_dims)
         if isinstance(found, dict):
             self._single(found)
         assert isinstance(found, list)
@@ -174,7 +175,7 @@ class SupervisedTask(Task):
 
     @property
     def _net_name(self) -> str:
-        return type(self.nets["net"]).__name__
+        return type(self.nets[self.main_role]).__name__
 
     def _single(self, raw: Any) -> Tensor:
         if isinstance(raw, Tensor):

@@ -24,7 +24,9 @@ class Tiling:
         inference: The section ``inference``.
     """
 
-    def __init__(self, nets: nn.ModuleDict, facts: DataFacts, inference: InferenceConfig) -> None:
+    def __init__(
+        self, nets: Mapping[str, nn.Module], facts: DataFacts, inference: InferenceConfig
+    ) -> None:
         self._names = {role: type(net).__name__ for role, net in nets.items()}
         self._probes = {
             role: SizeProbe(

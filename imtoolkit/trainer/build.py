@@ -33,6 +33,7 @@ from imtoolkit.data.datamodule import ImageDataModule
 from imtoolkit.runs import Run, find_run
 from imtoolkit.runs.layout import CHECKPOINTS, METRICS, PICTURES, SPLITS
 from imtoolkit.tasks import build_task, target_spec
+from imtoolkit.tasks.adversarial import AdversarialTask
 from imtoolkit.tasks.numbers import setter_of
 from imtoolkit.trainer.machine import Machine
 from imtoolkit.trainer.session import resume_command
@@ -44,6 +45,7 @@ OURS: Final = (
     *("threads", "channels_last", "ema", "early_stopping", "checkpoint", "pictures", "schedules"),
 )
 """Fields of the section ``trainer`` that Lightning's trainer does not know."""
+_STEPPING: Final = ("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm")
 DEFAULT_EPOCHS: Final = 100
 _A_DAY: Final = 86_400.0  # how long does not matter where a schedule is only tried
 NO_LIMIT: Final = 1_000_000_000
@@ -140,6 +142,8 @@ def build_model(config: Config, facts: DataFacts) -> Task:
     task = build_task(config.task, config.inference, facts, config.seed)
     if config.trainer.channels_last:
         task.use_channels_last()
+    if isinstance(task, AdversarialTask):
+        task.updates = replace(task.updates, **_updates(config.trainer))
     return task
 
 
@@ -246,9 +250,24 @@ def build_callbacks(
 
 
 def build_trainer(
-    config: Config, machine: Machine, facts: DataFacts, run: Run, callbacks: list[pl.Callback]
+    config: Config,
+    machine: Machine,
+    facts: DataFacts,
+    run: Run,
+    callbacks: list[pl.Callback],
+    *,
+    steps_itself: bool = False,
 ) -> pl.Trainer:
     """Build Lightning's trainer from the section ``trainer`` and the machine.
+
+    Args:
+        config: The whole config.
+        machine: What was chosen.
+        facts: What the data module found.
+        run: The run.
+        callbacks: What `build_callbacks` returned.
+        steps_itself: Whether the task steps its optimizers itself: it is then the task that
+            gathers and clips gradients, and Lightning must not be told of it.
 
     Raises:
         ConfigError: If Lightning refuses a value.
@@ -256,6 +275,8 @@ def build_trainer(
     settings = config.trainer
     limits = trainer_arguments(settings)
     limits.update(_until(settings))
+    if steps_itself:
+        limits = {key: value for key, value in limits.items() if key not in _STEPPING}
     if settings.log_every_n_steps is None and not settings.barebones:
         limits["log_every_n_steps"] = max(1, min(50, _steps(facts, settings)))
     if settings.profiler is not None:
@@ -280,6 +301,15 @@ def build_trainer(
         )
     except (ValueError, TypeError) as error:
         raise ConfigError(Problem(str(error), where="trainer")) from error
+
+
+def _updates(settings: TrainerConfig) -> dict[str, Any]:
+    """Return what Lightning refuses to do for several optimizers, and the task does itself."""
+    return {
+        "accumulate": settings.accumulate_grad_batches,
+        "clip_value": settings.gradient_clip_val,
+        "clip_algorithm": settings.gradient_clip_algorithm or "norm",
+    }
 
 
 def trainer_arguments(settings: TrainerConfig) -> dict[str, Any]:

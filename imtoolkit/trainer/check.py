@@ -192,7 +192,7 @@ def _step(
     half = machine.precision.startswith("bf16") and "mixed" in machine.precision
     with torch.autocast(machine.accelerator, torch.bfloat16, enabled=half):
         try:
-            output = task.step(batch, Stage.TRAIN)
+            output = task.trial(batch)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise

@@ -129,7 +129,10 @@ def work(run: Run, config: Config, machine: Machine, *, resume: bool, quiet: boo
         if rank == 0:
             write_facts(run, task, data, facts, machine)
         callbacks = build.build_callbacks(config, task, run, machine, quiet=quiet)
-        trainer = build.build_trainer(config, machine, facts, run, callbacks)
+        by_itself = not task.automatic_optimization
+        trainer = build.build_trainer(
+            config, machine, facts, run, callbacks, steps_itself=by_itself
+        )
         with signals_given_back():
             trainer.fit(task, datamodule=data, ckpt_path=last if continues else None)
         if not keeps_nothing(trainer) and not config.trainer.barebones:

@@ -7,6 +7,7 @@ pyrallis reads them at run time and understands ``Optional``, ``Union`` and plai
 from dataclasses import dataclass, field
 from typing import Optional
 
+from .adversarial import AdversarialConfig, Pix2PixConfig
 from .categories import CATEGORIES
 from .components import Component, LossTerm, OptimizerConfig, SchedulerConfig, WeightGroup
 from .data import (
@@ -44,6 +45,7 @@ from .use import Blend, EvaluationConfig, InferenceConfig, TrackingConfig
 __all__ = [
     "CATEGORIES",
     "CONFIG_VERSION",
+    "AdversarialConfig",
     "AugmentOn",
     "Blend",
     "CacheConfig",
@@ -65,6 +67,7 @@ __all__ = [
     "Noise2VoidConfig",
     "OptimizerConfig",
     "PatchConfig",
+    "Pix2PixConfig",
     "PicturesConfig",
     "RegressionConfig",
     "Role",

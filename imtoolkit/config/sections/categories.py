@@ -1,5 +1,6 @@
 """Which dataclass decodes the section ``task``; a new category adds one line."""
 
+from .adversarial import Pix2PixConfig
 from .task import (
     ClassificationConfig,
     EnhancementConfig,
@@ -17,5 +18,6 @@ CATEGORIES: dict[str, type[TaskConfig]] = {
     "enhancement": EnhancementConfig,
     "noise2void": Noise2VoidConfig,
     "multitask": MultitaskConfig,
+    "pix2pix": Pix2PixConfig,
 }
 """Value of `task.category` -> the dataclass that decodes the section; a new task adds one line."""
