@@ -129,7 +129,7 @@ class Ema(pl.Callback):
 
 
 def _averaged(pl_module: pl.LightningModule) -> list[tuple[str, torch.nn.Parameter]]:
-    """Return the weights that predict; of a task of several roles not those of its discriminators."""
+    """Return the weights that predict: a task may leave out those of its discriminators."""
     chosen = getattr(pl_module, "averaged_weights", None)
     if chosen is not None:
         return list(chosen())

@@ -174,17 +174,19 @@ def judgement_of(raw: Tensor | Sequence[object]) -> Judgement:
         return [[raw]]
     items = list(raw) if isinstance(raw, (list, tuple)) else []
     if items and all(isinstance(item, Tensor) for item in items):
-        return [items]  # type: ignore[list-item]
-    nested = [list(item) for item in items if isinstance(item, (list, tuple))]
-    if nested and len(nested) == len(items):
-        if len(nested) == 2 and all(isinstance(part, (list, tuple)) for part in nested[1]):
-            if all(isinstance(logits, Tensor) for logits in nested[0]):
-                pairs = zip(nested[1], nested[0], strict=True)
-                return [[*features, logits] for features, logits in pairs]
-        if all(isinstance(layer, Tensor) for layers in nested for layer in layers):
-            return nested
+        return [items]
+    scales = [item for item in items if isinstance(item, (list, tuple))]
+    if len(scales) == 2 and _are_tensors(scales[0]) and not _are_tensors(scales[1]):
+        pairs = zip(scales[1], scales[0], strict=True)
+        scales = [[*features, logits] for features, logits in pairs]
+    if scales and all(map(_are_tensors, scales)):
+        return [list(layers) for layers in scales]
     message = (
         f"a discriminator returned {type(raw).__name__}; expected logits, or a list of the "
         "features of its layers with the logits last, or a list of such lists"
     )
     raise ValueError(message)
+
+
+def _are_tensors(items: Sequence[object]) -> bool:
+    return all(isinstance(item, Tensor) for item in items)

@@ -163,11 +163,10 @@ def _layer(
     parts = [_convolution(dims, before, width, stride, spectral=spectral)]
     if norm is not None:
         given = norm if isinstance(norm, str) else (norm[0], norm[1])
-        parts.append(get_norm_layer(given, dims, width))  # type: ignore[arg-type]
+        parts.append(get_norm_layer(given, dims, width))
     return nn.Sequential(*parts, nn.LeakyReLU(0.2))
 
 
 def _convolution(dims: int, before: int, width: int, stride: int, *, spectral: bool) -> nn.Module:
     made: nn.Module = Conv[Conv.CONV, dims](before, width, _KERNEL, stride, padding=1)
     return spectral_norm(made) if spectral else made
-

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from imtoolkit.config.sections import AdversarialConfig, Component, OptimizerConfig
-from imtoolkit.core.batch import Batch, Stage, StepOutput
+from imtoolkit.core.batch import Batch, StepOutput
 from imtoolkit.core.closures import ATTRIBUTE, limits_of
 from imtoolkit.core.errors import ConfigError, DataError, Problem
 from imtoolkit.core.registry import paths_of
@@ -259,7 +259,8 @@ class AdversarialTask(Task):
         waits = self.global_step < self.config.adversarial_warmup_steps
         adversarial = 0.0 if waits else self.config.adversarial_weight
         parts = [
-            value * (adversarial if name.endswith(ADVERSARIAL) else self.config.feature_matching_weight)
+            value
+            * (adversarial if name.endswith(ADVERSARIAL) else self.config.feature_matching_weight)
             for name, value in terms.items()
         ]
         return torch.stack(parts).sum()
@@ -283,7 +284,7 @@ class AdversarialTask(Task):
         return _output_of(taken)
 
     def learning(self) -> frozenset[str]:
-        """Return the roles that learn in this step: with several discriminator steps not always all.
+        """Return the roles that learn in this step.
 
         The generator learns in the first of ``discriminator_steps`` steps, each with new images.
         """
@@ -341,7 +342,7 @@ class AdversarialTask(Task):
     def _by_role(self) -> dict[str, LightningOptimizer]:
         found = self.optimizers()
         listed = found if isinstance(found, list) else [found]
-        return dict(zip(self.optimizer_nets(), listed, strict=True))  # type: ignore[arg-type]
+        return dict(zip(self.optimizer_nets(), listed, strict=True))
 
     @contextlib.contextmanager
     def _unsynchronised(self) -> Iterator[None]:
@@ -409,8 +410,8 @@ def require_plain_steps(optimizers: Mapping[str, torch.optim.Optimizer]) -> None
         closes = bool(getattr(kind, ATTRIBUTE, False))
         if limits_of(paths_of(kind), needs_closure=closes) is not None:
             message = (
-                f"{kind.__name__} evaluates a batch several times in a step, and here two nets step "
-                "against each other: take adam or adamw"
+                f"{kind.__name__} evaluates a batch several times, and here two nets step against "
+                "each other: take adam or adamw"
             )
             problems.append(Problem(message, where=f"task.optimizers.{role}"))
     if problems:

@@ -126,7 +126,7 @@ class Task(Measuring):
         return {role: (role,) for role in self.nets}
 
     def averaged_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield name and value of the weights of which `imtoolkit.callbacks.ema` keeps an average."""
+        """Yield name and value of the weights that `imtoolkit.callbacks.ema` averages."""
         yield from ((name, w) for name, w in self.named_parameters() if w.requires_grad)
 
     def check_nets(self) -> None:

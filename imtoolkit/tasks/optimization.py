@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from imtoolkit.config.sections import Component, OptimizerConfig, SchedulerConfig, TaskConfig
+from imtoolkit.config.sections import Component, OptimizerConfig, SchedulerConfig
 from imtoolkit.core import registry
 from imtoolkit.core.closures import ATTRIBUTE, conflicts, limits_of
 from imtoolkit.core.errors import ComponentError, ConfigError, Problem, did_you_mean, listed
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .base import Task
 
 SHARED: Final = "net"
-"""Entry of ``optimizer:`` or ``scheduler:`` alone, which serves all roles where there are several."""
+"""Entry that ``optimizer:`` or ``scheduler:`` alone stands for; it serves all of several roles."""
 
 
 def configure(task: Task) -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ def average_gradients(weights: Sequence[Tensor]) -> None:
         flat = torch.cat([_gradient(weight).reshape(-1) for weight in parts])
         torch.distributed.all_reduce(flat)
         flat /= processes
-        for weight, values in zip(parts, flat.split([w.numel() for w in parts]), strict=True):
+        for weight, values in zip(parts, _cut(flat, parts), strict=True):
             _put(weight, values.reshape(weight.shape))
     if any(absent):
         for weight, anywhere in zip(weights, held.tolist(), strict=True):
@@ -88,7 +88,7 @@ def share_buffers(module: nn.Module) -> None:
     for parts in _alike([buffer for buffer in module.buffers() if buffer.numel()]):
         flat = torch.cat([buffer.reshape(-1) for buffer in parts])
         torch.distributed.broadcast(flat, 0)
-        for buffer, values in zip(parts, flat.split([b.numel() for b in parts]), strict=True):
+        for buffer, values in zip(parts, _cut(flat, parts), strict=True):
             buffer.copy_(values.reshape(buffer.shape))
 
 
@@ -100,6 +100,10 @@ def _put(weight: Tensor, values: Tensor) -> None:
     if weight.grad is None:
         weight.grad = torch.empty_like(weight)
     weight.grad.copy_(values)
+
+
+def _cut(flat: Tensor, like: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return torch.split(flat, [tensor.numel() for tensor in like])
 
 
 def _alike(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

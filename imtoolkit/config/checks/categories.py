@@ -94,7 +94,10 @@ def _whole_images(values: Values) -> Iterator[Problem]:
 
 def _enhancement(values: Values) -> Iterator[Problem]:
     limits = values.get("task.data_range")
-    if values.get("task.category") not in ("enhancement", "noise2void") or limits is None:
+    if (
+        values.get("task.category") not in ("enhancement", "noise2void", "pix2pix")
+        or limits is None
+    ):
         return
     if len(limits) != 2 or limits[0] >= limits[1]:
         message = f"expects two numbers, the smaller first, such as [0, 1]; got {limits}"
@@ -176,7 +179,7 @@ def _columns_twice(values: Values, key: str) -> Iterator[Problem]:
 
 
 def _outputs(values: Values) -> Iterator[Problem]:
-    if values.get("task.category") not in (*KINDS, "noise2void"):
+    if values.get("task.category") not in (*KINDS, "noise2void", "pix2pix"):
         return
     for name, term in (values.get("task.losses") or {}).items():
         if term.get("prediction") is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imtoolkit.config.limits import INSTANCE_PARTS, METRICS, VALIDATED
+from imtoolkit.config.limits import INSTANCE_PARTS, METRICS, TERMS, VALIDATED
 
 from .values import Values
 
@@ -57,6 +57,8 @@ def _with_losses(values: Values, own: set[str]) -> set[str]:
         terms += list(values.get("task.heads") or {})
     if len(terms) > 1:
         known |= {f"{stage}/loss/{term}" for stage in ("val", "train") for term in terms}
+    more = TERMS.get(str(values.get("task.category")), ())
+    known |= {f"train/loss/{name}" for name in (*more, *(terms if more else ()))}
     sources = values.get("data.sources") or {}
     if len(sources) > 1:  # each set that validates has names of its own, such as val/lab_b/dice
         of_all = [name.partition("/")[2] for name in known if name.startswith("val/")]

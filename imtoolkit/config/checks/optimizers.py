@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from imtoolkit.config.index import Entry, open_index
+from imtoolkit.config.limits import OPTIMIZERS
 from imtoolkit.core.closures import ATTRIBUTE, conflicts, limits_of
 from imtoolkit.core.errors import Problem
 from imtoolkit.core.refused import PACKAGES
@@ -25,6 +26,13 @@ def _closures(values: Values) -> Iterator[Problem]:
     for role, optimizer, entry in _optimizers(values):
         limits = limits_of(entry.paths, needs_closure=_says(entry))
         if limits is None:
+            continue
+        if values.get("task.category") in OPTIMIZERS:
+            message = (
+                f"{optimizer['name']} evaluates a batch several times in a step, and here two nets "
+                "step against each other: take adam or adamw"
+            )
+            yield values.place(f"task.optimizers.{role}.name").problem(message)
             continue
         for key, message in conflicts(str(optimizer["name"]), limits, **settings):
             yield values.place(f"trainer.{key}").problem(message)

@@ -5,25 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from imtoolkit.config.limits import ACTIVATIONS
+from imtoolkit.config.limits import ACTIVATIONS, NETS, OPTIMIZERS
 from imtoolkit.core.errors import Problem, did_you_mean, listed
 
-from . import categories
+from . import adversarial, categories
 from .values import Values
+
+SHARED: Final = "net"
+"""Entry that ``net:``, ``optimizer:`` and ``scheduler:`` stand for."""
 
 
 def _roles(values: Values) -> Iterator[Problem]:
+    category = values.get("task.category")
     nets = set(values.get("task.nets") or {"net": None})
-    optimizers = set(values.get("task.optimizers") or nets)
-    for key, known in (("optimizers", nets), ("schedulers", optimizers)):
-        for role in values.get(f"task.{key}") or {}:
-            if role not in known:
-                what = "net" if key == "optimizers" else "optimizer"
-                hint = did_you_mean(str(role), known)
-                message = (
-                    f"there is no {what} named '{role}'.{hint} There is {listed(sorted(known))}"
-                )
-                yield values.place(f"task.{key}.{role}").problem(message)
+    if category in NETS:
+        yield from _unknown(values, "nets", "net", {*NETS[category], SHARED})
+    learning = {*OPTIMIZERS[category], SHARED} if category in OPTIMIZERS else nets
+    optimizers = learning if category in OPTIMIZERS else values.get("task.optimizers") or nets
+    yield from _unknown(
+        values, "optimizers", "optimizer" if category in OPTIMIZERS else "net", learning
+    )
+    yield from _unknown(values, "schedulers", "optimizer", set(optimizers))
+
+
+def _unknown(values: Values, key: str, what: str, known: set[str]) -> Iterator[Problem]:
+    """Find entries by role that no role has; `SHARED` is how ``net:`` alone is written out."""
+    for role in values.get(f"task.{key}") or {}:
+        if role not in known:
+            roles = sorted(known - {SHARED}) or sorted(known)
+            hint = did_you_mean(str(role), roles)
+            message = f"there is no {what} named '{role}'.{hint} There is {listed(roles)}"
+            yield values.place(f"task.{key}.{role}").problem(message)
 
 
 def _losses(values: Values) -> Iterator[Problem]:
@@ -43,5 +55,5 @@ def _losses(values: Values) -> Iterator[Problem]:
         yield values.place("task.losses").problem("every term has the weight 0: nothing is learnt")
 
 
-CHECKS: Final = (*categories.CHECKS, _roles, _losses)
+CHECKS: Final = (*categories.CHECKS, *adversarial.CHECKS, _roles, _losses)
 """All of them, in the order in which they are made."""
