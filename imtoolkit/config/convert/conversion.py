@@ -16,6 +16,7 @@ from imtoolkit.core.files import write_text
 from . import data, inference, start, tasks, training, transforms
 from .identify import identify
 from .old import OldFile, read_old
+from .postprocess import move_postprocess
 from .report import Entry, Outcome, counted
 from .transfer import Transfer
 from .writing import as_yaml
@@ -158,7 +159,7 @@ def _moved(old: OldFile, category: str | None) -> Transfer:
     start.move_extra(transfer)
     training.move_trainer(transfer)
     inference.move_windows(transfer)
-    inference.move_postprocess(transfer)
+    move_postprocess(transfer)
     data.move_rest(transfer)
     return transfer
 
@@ -197,8 +198,9 @@ def _join(transfer: Transfer, path: Path) -> None:
         message = "is for training; --with takes the inference file that belongs to it"
         raise ConfigError(Problem(message, file=str(path)))
     other.facts.dims = transfer.facts.dims
+    other.new["task"] = {"classes": transfer.new["task"].get("classes", [])}
     inference.move_windows(other)
-    inference.move_postprocess(other)
+    move_postprocess(other)
     transfer.new.setdefault("inference", {}).update(other.new.get("inference", {}))
     transfer.remark(f"tiles and post-processing are those of '{path}'")
     transfer.joined = other

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from .transfer import Transfer, as_list
+from .patches import move_queue
+from .transfer import Transfer
 
 PLACEHOLDER: Final = "path/to/your/images"
 """Stands where the old file names no folder: it was given on the command line there."""
@@ -137,6 +138,7 @@ def _split(transfer: Transfer, *, given: bool) -> None:
 
 def move_loader_section(transfer: Transfer) -> None:
     """Carry over batch size, workers and cache of the training loader."""
+    move_queue(transfer)
     where = "data.dataloader.train"
     params = f"{where}.dataloader_params"
     _batch_size(transfer, f"{params}.batch_size")
@@ -199,7 +201,6 @@ def move_rest(transfer: Transfer) -> None:
     transfer.imply(
         "data.patch_size", "the patch is data.patch.size; it must not agree with anything else"
     )
-    for number in range(len(as_list(transfer.get("data.postprocess")))):
-        transfer.lose(
-            f"data.postprocess.{number}", "training needs no post-processing: see inference"
-        )
+    for side in ("source", "target"):
+        transfer.imply(f"data.{side}_type", "follows from task.category")
+        transfer.imply(f"data.{side}_reader_params", "files tell their axes; see data.axes")

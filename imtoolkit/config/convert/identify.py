@@ -25,7 +25,13 @@ _GONE: Final = {
 }
 _MODES: Final = ("train", "train-multishape", "inference", "uncertainty_map")
 _FIXED: Final = {"pix2pix": "pix2pix", "cyclegan": "cyclegan", "embedseg": "embedseg"}
-_SECTIONS: Final = {"data", "model", "trainer", "mode"}
+_POSSIBLE: Final = {
+    "FCN": ("segmentation", "enhancement", "regression"),
+    "nnUnet": ("segmentation", "regression"),
+    "ProbUnet": ("probabilistic_unet", "regression"),
+    **{name: (category,) for name, category in _FIXED.items()},
+}
+"""Framework -> the categories that it can become."""
 
 
 def identify(old: OldFile, category: str | None = None) -> Facts:
@@ -48,6 +54,10 @@ def identify(old: OldFile, category: str | None = None) -> Facts:
         message = (
             f"'{found}' is no category that old files become.{hint} Known: {listed(CATEGORIES)}"
         )
+        raise ConfigError(message)
+    if category is not None and found not in _POSSIBLE.get(framework, (found,)):
+        becomes = listed(_POSSIBLE[framework])
+        message = f"--category {category}: the framework '{framework}' becomes {becomes}"
         raise ConfigError(message)
     dims = old.get(
         "model.net.params.spatial_dims", old.get("model.net.generator.params.spatial_dims")
@@ -77,11 +87,11 @@ def _require_sections(old: OldFile) -> None:
 
 
 def _framework(old: OldFile) -> str:
-    value = old.get("model.framework", old.get("model.category"))
-    key = "model.framework" if old.get("model.framework") is not None else "model.category"
+    key = "model.framework"
+    value = old.get(key)
     if value is None:
         message = f"is missing; it is one of {listed(FRAMEWORKS)}"
-        raise ConfigError(Problem(message, where="model.framework", file=str(old.path)))
+        raise ConfigError(Problem(message, where=key, file=str(old.path)))
     by_name = {name.lower(): name for name in FRAMEWORKS}
     if str(value).lower() in by_name:
         return by_name[str(value).lower()]

@@ -97,9 +97,3 @@ def command(transfer: Transfer) -> str:
     if transfer.get("model.model_extra.cpu_only") is True:
         words += ["--accelerator", "cpu"]
     return shlex.join(words)
-
-
-def move_postprocess(transfer: Transfer) -> None:
-    """Account for the steps that made a result of the net's output."""
-    for place in range(len(as_list(transfer.get("data.postprocess")))):
-        transfer.lose(f"data.postprocess.{place}", "has no counterpart")

@@ -21,12 +21,31 @@ _MOST_NODES: Final = 50_000
 _TAGS: Final = "tag:yaml.org,2002:"
 
 
+ALIASES: Final = (
+    ("trainer", "training"),
+    ("trainer.params", "run"),
+    ("model.framework", "model.category"),
+    ("model.net.generator", "model.generator"),
+    ("model.net.discriminator", "model.discriminator"),
+    ("model.checkpoint", "model.ckpt.checkpoint_path"),
+    ("data.inference_input.dir", "data.input.dir"),
+    ("data.inference_input.data_type", "data.input.params.data_type"),
+    ("data.inference_input.reader_params", "data.input.reader_params"),
+    ("data.inference_output", "data.output"),
+    ("data.postprocess", "model.post_processing"),
+    ("data.dataloader.train_val_ratio", "data.train_val_ratio"),
+    ("data.dataloader.train.dataloader_params", "data.dataloader_params.train"),
+    ("data.dataloader.val.dataloader_params", "data.dataloader_params.val"),
+)
+"""Key of later releases -> what it was called in the first ones (2022)."""
+
+
 @dataclass(frozen=True)
 class Leaf:
     """A value of an old file that holds no mappings.
 
     Attributes:
-        key: Its key, written with dots.
+        key: Its key, written with dots, as later releases call it.
         value: A scalar, a list without mappings, or an empty mapping.
         line: Its line, counted from 1.
     """
@@ -34,6 +53,8 @@ class Leaf:
     key: str
     value: Any
     line: int
+    written: str = ""
+    """The key as the file has it, where it is another one."""
 
 
 @dataclass
@@ -97,7 +118,46 @@ def read_old(path: Path) -> OldFile:
         raise ConfigError(Problem(message, file=name))
     reader = _Reader(path)
     root = reader.value(node, "")
-    return OldFile(path, root, reader.leaves(root), reader.doubled)
+    renamed = _renamed(root)
+    leaves = [_leaf(leaf, renamed) for leaf in reader.leaves(root)]
+    for later, first in renamed.items():
+        _place(root, later, _taken(root, first))
+    return OldFile(path, root, leaves, reader.doubled)
+
+
+def _renamed(root: dict[str, Any]) -> dict[str, str]:
+    """Return those names of the first releases that a file uses."""
+    there = OldFile(Path(), root)
+    return {
+        later: first
+        for later, first in ALIASES
+        if there.get(first) is not None and there.get(later) is None
+    }
+
+
+def _leaf(leaf: Leaf, renamed: dict[str, str]) -> Leaf:
+    for later, first in renamed.items():
+        if leaf.key == first or leaf.key.startswith(f"{first}."):
+            return Leaf(later + leaf.key[len(first) :], leaf.value, leaf.line, leaf.key)
+    return leaf
+
+
+def _taken(root: dict[str, Any], key: str) -> Any:
+    *parents, last = key.split(".")
+    section: Any = root
+    for parent in parents:
+        section = section[parent]
+    return section.pop(last)
+
+
+def _place(root: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    section: Any = root
+    for parent in parents:
+        if not isinstance(section.get(parent), dict):
+            section[parent] = {}
+        section = section[parent]
+    section[last] = value
 
 
 def _text(path: Path) -> str:

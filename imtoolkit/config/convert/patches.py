@@ -33,6 +33,17 @@ def move_crop(transfer: Transfer, key: str, name: str, params: Mapping[str, Any]
     transfer.lose(key, "patches are drawn by data.patch, which has no such option")
 
 
+def move_queue(transfer: Transfer) -> None:
+    """Account for the queue of patches of the first releases."""
+    key = "data.dataloader_patch_queue"
+    _size(transfer, f"{key}.sampler.params.patch_size",
+          as_list(transfer.get(f"{key}.sampler.params.patch_size")))  # fmt: skip
+    _count(transfer, f"{key}.params.samples_per_volume",
+           transfer.get(f"{key}.params.samples_per_volume"))  # fmt: skip
+    transfer.carry(f"{key}.params.num_workers", "data.loader.workers")
+    transfer.imply(key, "patches are drawn by data.patch, out of memory-mapped images")
+
+
 def later_crop(steps: list[Any], after: int) -> list[Any]:
     """Return the size of the first random crop after a place in a list of transforms."""
     for raw in steps[after + 1 :]:

@@ -81,7 +81,8 @@ class Ledger:
     def _settle(self, key: str, outcome: Outcome, to: str, note: str) -> None:
         for name in self.left(key):
             leaf = self._leaves[name]
-            self._entries[name] = Entry(name, leaf.value, outcome, to, note, leaf.line)
+            written = leaf.written or name
+            self._entries[name] = Entry(written, leaf.value, outcome, to, note, leaf.line)
 
     def _below(self, key: str) -> list[str]:
         start = f"{key}."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from .losses import move_criterion
 from .nets import move_net, outputs_of
@@ -92,10 +92,14 @@ def _net(transfer: Transfer, to: str, planned: Mapping[str, Any]) -> None:
 
 def _numbers(transfer: Transfer, planned: Mapping[str, Any]) -> None:
     """Numbers of whole images: the maps of the net are pooled over the image."""
-    count = outputs_of(transfer) or 1
-    transfer.put("task.columns", [f"value_{number}" for number in range(1, count + 1)])
     transfer.put("task.net", {"name": "composed", "params": {}})
     _net(transfer, "task.net.params.backbone", planned)
+    move_numbers(transfer, outputs_of(transfer) or 1)
+
+
+def move_numbers(transfer: Transfer, count: int) -> None:
+    """Name the columns that are learnt, and pool what the backbone gives."""
+    transfer.put("task.columns", [f"value_{number}" for number in range(1, count + 1)])
     backbone = transfer.new["task"]["net"]["params"]["backbone"]
     if isinstance(backbone, str):  # inside parameters a component is written out
         transfer.put("task.net.params.backbone", {"name": backbone, "params": {}})
@@ -106,16 +110,21 @@ def _numbers(transfer: Transfer, planned: Mapping[str, Any]) -> None:
     )
 
 
-FRAMEWORKS: Final[dict[str, Any]] = {"FCN": move_fcn, "nnUnet": move_fcn}
-"""Framework -> what turns its section ``model`` into ``task``."""
-
-
 def move_task(transfer: Transfer) -> None:
     """Account for the section ``model``, but for weights to start from."""
+    from . import adversarial, embedseg, probabilistic
+
+    movers: dict[str, Callable[[Transfer], None]] = {
+        "FCN": move_fcn,
+        "nnUnet": move_fcn,
+        "embedseg": embedseg.move_embedseg,
+        "pix2pix": adversarial.move_pix2pix,
+        "cyclegan": adversarial.move_cyclegan,
+        "ProbUnet": probabilistic.move_probabilistic,
+    }
     transfer.put("task.category", transfer.facts.category)
-    for key in ("model.framework", "model.category"):
-        transfer.ledger.carried(key, "task.category", f"'{transfer.facts.category}'")
+    transfer.ledger.carried("model.framework", "task.category", f"'{transfer.facts.category}'")
     for key in ("model.criterion", "model.optimizer", "model.scheduler"):
         if not transfer.facts.trains:
             transfer.imply(key, "an inference file needs none")
-    FRAMEWORKS[transfer.facts.framework](transfer)
+    movers[transfer.facts.framework](transfer)
