@@ -159,6 +159,7 @@ def _moved(old: OldFile, category: str | None) -> Transfer:
     start.move_extra(transfer)
     training.move_trainer(transfer)
     inference.move_windows(transfer)
+    inference.move_first_windows(transfer)
     move_postprocess(transfer)
     data.move_rest(transfer)
     return transfer

@@ -203,4 +203,5 @@ def move_rest(transfer: Transfer) -> None:
     )
     for side in ("source", "target"):
         transfer.imply(f"data.{side}_type", "follows from task.category")
+        transfer.imply("data.dataloader_params", "images to predict come one by one, in tiles")
         transfer.imply(f"data.{side}_reader_params", "files tell their axes; see data.axes")

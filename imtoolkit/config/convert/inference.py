@@ -34,6 +34,15 @@ def move_windows(transfer: Transfer) -> None:
         transfer.lose(where, "section inference has no such option")
 
 
+def move_first_windows(transfer: Transfer) -> None:
+    """Carry over the tiles of the first releases, whose overlap counted pixels."""
+    where = "model.sliding_window_params"
+    size = as_list(transfer.get(f"{where}.dims_max"))
+    if len(size) in (3, 4):
+        transfer.carry(f"{where}.dims_max", "inference.tile", size[1:])
+    transfer.lose(f"{where}.overlaps", "inference.overlap is a fraction of the tile, 0.25")
+
+
 def _tile(transfer: Transfer, key: str, size: list[Any]) -> None:
     if size and all(isinstance(side, int) and side > 0 for side in size):
         transfer.carry(key, "inference.tile", list(size))

@@ -38,8 +38,8 @@ def move_queue(transfer: Transfer) -> None:
     key = "data.dataloader_patch_queue"
     _size(transfer, f"{key}.sampler.params.patch_size",
           as_list(transfer.get(f"{key}.sampler.params.patch_size")))  # fmt: skip
-    _count(transfer, f"{key}.params.samples_per_volume",
-           transfer.get(f"{key}.params.samples_per_volume"))  # fmt: skip
+    if transfer.facts.patch is not None:  # its batches counted patches, as ours do
+        transfer.carry(f"{key}.params.samples_per_volume", "data.patch.per_image")
     transfer.carry(f"{key}.params.num_workers", "data.loader.workers")
     transfer.imply(key, "patches are drawn by data.patch, out of memory-mapped images")
 

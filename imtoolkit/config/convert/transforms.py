@@ -192,6 +192,15 @@ def _zscore(transfer: Transfer, step: Step) -> bool:
     return _add(transfer, step, "preprocess", "normalize_zscore", params)
 
 
+def _torchio_zscore(transfer: Transfer, step: Step) -> bool:
+    """The first releases normalised by torchio, which took all images of a sample alike."""
+    if step.module != "torchio" or step.params:
+        return False
+    keys = ("image",) if transfer.facts.labels else ("image", "target")
+    whole = Step(step.key, step.section, step.module, step.name, {}, keys)
+    return _add(transfer, whole, "preprocess", "normalize_zscore", {"channel_wise": False})
+
+
 def _range(transfer: Transfer, step: Step) -> bool:
     if not _has(step, "a_min", "a_max", "b_min", "b_max", "clip"):
         return False
@@ -315,6 +324,7 @@ def _moves_all(step: Step) -> bool:
 
 
 RULES: Final[dict[str, Rule]] = {
+    "ZNormalization": _torchio_zscore,
     "ScaleIntensityRangePercentiles": _percentiles,
     "NormalizeIntensity": _zscore,
     "ScaleIntensityRange": _range,
