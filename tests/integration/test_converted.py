@@ -19,6 +19,8 @@ DRAWN: dict[str, dict[str, Any]] = {
     "fcn_label_free_3d": {"shape": (16, 48, 48), "labels": False},
     "fcn_label_free_3d_inference": {"shape": (16, 48, 48), "labels": False},
     "nnunet_regularized_2d": {"shape": (2, 64, 64)},
+    "pix2pix_2d": {"shape": (64, 80), "labels": False},
+    "pix2pix_2d_inference": {"shape": (64, 80), "labels": False},
     "regression_2d": {"shape": (32, 32), "numbers": 2},
 }
 """Old file -> what is drawn for it: shape of an image, and what its target is."""
@@ -43,32 +45,41 @@ def draw(config: dict[str, Any], **how: Any) -> None:
         params = source["source"]["params"]
         folder = Path(params.get("root") or Path(params["path"]).parent)
         folder.mkdir(parents=True, exist_ok=True)
-        draw_folder(folder, config, seed=number, **how)
+        draw_folder(folder, params, config["task"].get("columns", []), seed=number, **how)
 
 
 def draw_folder(
     folder: Path,
-    config: dict[str, Any],
+    params: dict[str, Any],
+    columns: list[str],
     seed: int,
     shape: tuple[int, ...],
     labels: bool = True,
     weights: bool = False,
     numbers: int = 0,
 ) -> None:
-    rows = ["image," + ",".join(config["task"].get("columns", []))]
+    rows = ["image," + ",".join(columns)]
     for number in range(COUNT):
         image, target = disc(shape, np.random.default_rng([seed, number]))
-        tifffile.imwrite(folder / f"c{number}_IM.tiff", image)
+        name = _glob(params, "image", "*_IM.tiff").replace("*", f"c{number}")
+        tifffile.imwrite(folder / name, image)
         if numbers:
-            rows.append(f"c{number}_IM.tiff," + ",".join(str(number + n) for n in range(numbers)))
+            rows.append(f"{name}," + ",".join(str(number + n) for n in range(numbers)))
             continue
         flat = target if target.shape == shape else target[0]
         made = flat if labels else image * 2
-        tifffile.imwrite(folder / f"c{number}_GT.tiff", made)
+        other = folder / _glob(params, "target", "*_GT.tiff").replace("*", f"c{number}")
+        other.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(other, made)
         if weights:
             tifffile.imwrite(folder / f"c{number}_CM.tiff", np.ones_like(flat))
     if numbers:
         (folder / "targets.csv").write_text("\n".join(rows) + "\n")
+
+
+def _glob(params: dict[str, Any], key: str, usual: str) -> str:
+    """Return the glob of a folder; a column of a table is none."""
+    return str(params.get(key, usual)) if "root" in params else usual
 
 
 def disc(

@@ -34,6 +34,7 @@ _JUDGES: Final = {
 
 def move_pix2pix(transfer: Transfer) -> None:
     """An image from an image, judged by a discriminator that sees both."""
+    move_initial(transfer, "normal")
     _nets(transfer)
     if not transfer.facts.trains:
         return
@@ -67,6 +68,7 @@ def _what(kind: str) -> str:
 
 def move_cyclegan(transfer: Transfer) -> None:
     """Two domains, and a generator for each way."""
+    move_initial(transfer, "kaiming")
     _nets(transfer)
     transfer.lose(
         "model.model_extra.inference_direction",
@@ -97,8 +99,6 @@ def _nets(transfer: Transfer) -> None:
 def _generator(transfer: Transfer, key: str, to: str) -> None:
     raw = transfer.get(key, {})
     kind = str(raw.get("type", "")) if isinstance(raw, Mapping) else ""
-    if transfer.get(f"{key}.init_weight") is not None:
-        move_initial(transfer, f"{key}.init_weight", "generator")
     if kind == "predefined_resnet":
         _preset(transfer, key, to, "resnet_generator", _GENERATOR)
     elif kind == "predefined_unet":
@@ -119,8 +119,6 @@ def _generator(transfer: Transfer, key: str, to: str) -> None:
 
 def _discriminator(transfer: Transfer, key: str, to: str) -> None:
     kind = str(transfer.get(f"{key}.type", "predefined_basic"))
-    if transfer.get(f"{key}.init_weight") is not None:
-        move_initial(transfer, f"{key}.init_weight", "discriminator")
     _preset(transfer, key, to, _JUDGES.get(kind, "patch_discriminator"), _DISCRIMINATOR)
 
 

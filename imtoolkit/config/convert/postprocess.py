@@ -9,8 +9,9 @@ from .embedseg import move_clustering
 from .transfer import Transfer, as_list
 
 Step = dict[str, Any]
-Rule = Callable[[Transfer, str, Mapping[str, Any]], Step | None]
-"""Accounts for a step; returns the step here, or ``None`` where there is none to write."""
+Made = tuple[Step | None, str]
+Rule = Callable[[Transfer, str, Mapping[str, Any]], Made]
+"""Returns the step here, ``None`` where there is none to write, and what differs."""
 
 
 def move_postprocess(transfer: Transfer) -> None:
@@ -19,15 +20,10 @@ def move_postprocess(transfer: Transfer) -> None:
     for place in range(len(as_list(transfer.get("data.postprocess")))):
         key = f"data.postprocess.{place}"
         module, name, params = transfer.component(key)
-        rule = _RULES.get(name)
-        step = None
-        if rule is not None:
-            step = rule(transfer, key, params)
-        if step is not None and transfer.entry("postprocess", step["name"]) is None:
-            step = None
-        if step is not None:
+        step, note = _RULES[name](transfer, key, params) if name in _RULES else (None, "")
+        if step is not None and transfer.entry("postprocess", step["name"]) is not None:
             steps.append(step)
-            transfer.ledger.carried(key, f"inference.postprocess.{len(steps) - 1}")
+            transfer.ledger.carried(key, f"inference.postprocess.{len(steps) - 1}", note)
         transfer.lose(
             key,
             f"'{module}.{name}' has no counterpart among the steps of inference.postprocess, see "
@@ -37,7 +33,7 @@ def move_postprocess(transfer: Transfer) -> None:
         transfer.put("inference.postprocess", steps)
 
 
-def _extract(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | None:
+def _extract(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     """One channel of the output, above a cutoff."""
     where = f"{key}.params"
     transfer.imply(f"{where}.batch_dim", "images come one by one")
@@ -46,7 +42,7 @@ def _extract(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | 
     classes = transfer.new.get("task", {}).get("classes", [])
     if labels and not (isinstance(channel, int) and channel < len(classes)):
         transfer.lose(key, f"there is no class number {channel}")
-        return None
+        return None, ""
     name = classes[channel] if labels else str(channel)
     if cutoff is None:
         if labels:
@@ -54,7 +50,7 @@ def _extract(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | 
             note = "the probability of each class is written beside the labels"
             transfer.ledger.carried(key, "inference.probabilities", note)
         transfer.imply(key, "the image is the result")
-        return None
+        return None, ""
     kept: dict[str, Any] = {"of": name}
     if isinstance(cutoff, str):
         kept["method"] = cutoff.lower()
@@ -64,21 +60,20 @@ def _extract(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | 
         note = (
             "of the probability; there of the output of the net, before softmax" if labels else ""
         )
-    transfer.ledger.carried(key, "inference.postprocess", note)
-    return {"name": "threshold", "params": kept}
+    return {"name": "threshold", "params": kept}, note
 
 
-def _class_map(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | None:
+def _class_map(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     del params
     transfer.imply(key, "the class of each pixel is the result of a segmentation")
-    return None
+    return None, ""
 
 
-def _prune(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | None:
-    return {"name": "remove_small", "params": {"size": params.get("min_size", 10)}}
+def _prune(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
+    return {"name": "remove_small", "params": {"size": params.get("min_size", 10)}}, ""
 
 
-def _holes(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | None:
+def _holes(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     kept: dict[str, Any] = {}
     if params.get("hole_max") is not None:
         kept["size"] = params["hole_max"]
@@ -86,28 +81,28 @@ def _holes(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | No
         kept["by_slice"] = transfer.facts.dims == 3
     if params.get("hole_min"):
         transfer.lose(f"{key}.params.hole_min", "holes are filled from the smallest on")
-    return {"name": "fill_holes", "params": {k: v for k, v in kept.items() if v is not False}}
+    return {"name": "fill_holes", "params": {k: v for k, v in kept.items() if v is not False}}, ""
 
 
-def _size_filter(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | None:
+def _size_filter(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     if params.get("method", "3D") != "3D" and transfer.facts.dims == 3:
         transfer.lose(f"{key}.params.method", "sizes are those of objects in 3D")
-    return {"name": "remove_small", "params": {"size": params.get("min_size", 0)}}
+    return {"name": "remove_small", "params": {"size": params.get("min_size", 0)}}, ""
 
 
-def _thin(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | None:
+def _thin(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     del transfer, key, params
-    return {"name": "thin", "params": {}}
+    return {"name": "thin", "params": {}}, ""
 
 
-def _cluster(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | None:
-    return move_clustering(transfer, key, params)
+def _cluster(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
+    return move_clustering(transfer, key, params), ""
 
 
-def _unpad(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Step | None:
+def _unpad(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     del params
     transfer.imply(key, "what preprocessing adds to an image is cut off its prediction")
-    return None
+    return None, ""
 
 
 _RULES: Final[dict[str, Rule]] = {

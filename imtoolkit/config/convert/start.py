@@ -8,9 +8,12 @@ from typing import Any, Final
 from .transfer import Transfer
 
 _HOW: Final = (
-    "its weights can be loaded where the net is one of MONAI's: task.start_from: {run: FILE.ckpt, "
-    "rename: {'net.': 'nets.net.'}}. Otherwise train the converted config, and start from its run"
+    "its weights can be loaded where the net is one of MONAI's and the file is at hand: "
+    "task.start_from: {{run: FILE.ckpt, rename: {{'{there}': '{here}'}}}}. Otherwise train the "
+    "converted config, and start from its run"
 )
+INITIAL: Final = ("normal", "xavier", "kaiming", "orthogonal")
+"""Named initialisations of nets that learn against each other."""
 
 
 def move_extra(transfer: Transfer) -> None:
@@ -32,14 +35,25 @@ def move_extra(transfer: Transfer) -> None:
         _weights(transfer, "model.checkpoint", "task.start_from", "net.", "nets.net.")
 
 
-def move_initial(transfer: Transfer, key: str, role: str) -> None:
-    """Account for the initial weights of a generator or discriminator."""
-    value = transfer.get(key)
-    if isinstance(value, str) and ("/" in value or value.endswith((".ckpt", ".pt", ".pth"))):
-        _weights(transfer, key, "task.start_from", "net.", f"nets.{role}.")
-        return
-    transfer.lose(key, f"'{value}' is no initialisation that can be named here: weights begin as "
-                       "their nets make them")  # fmt: skip
+def move_initial(transfer: Transfer, usual: str) -> None:
+    """Account for the initial weights of generator and discriminator.
+
+    Args:
+        transfer: The conversion.
+        usual: How weights were drawn there where the file says nothing.
+    """
+    named = usual
+    for role in ("discriminator", "generator"):
+        key = f"model.net.{role}.init_weight"
+        value = transfer.get(key)
+        if isinstance(value, str) and value in INITIAL:
+            named = value
+            transfer.ledger.carried(key, "task.init", "of all nets")
+        elif isinstance(value, str) and ("/" in value or value.endswith((".ckpt", ".pt", ".pth"))):
+            _weights(transfer, key, "task.start_from", "net.", f"nets.{role}.")
+        else:
+            transfer.lose(key, f"'{value}' is no initialisation: {', '.join(INITIAL)}")
+    transfer.put("task.init", named)
 
 
 def _weights(transfer: Transfer, key: str, to: str, there: str, here: str) -> None:
@@ -53,4 +67,4 @@ def _weights(transfer: Transfer, key: str, to: str, there: str, here: str) -> No
         value = {"run": str(path), "rename": {there: here}}
         transfer.carry(key, to, value, "what fits is loaded, and the rest is reported")
         return
-    transfer.lose(key, _HOW)
+    transfer.lose(key, _HOW.format(there=there, here=here))
