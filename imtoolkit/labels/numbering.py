@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -52,16 +53,33 @@ def relabel(labels: ArrayLike) -> tuple[NDArray[np.integer[Any]], NDArray[np.int
         ([[0, 2], [1, 2]], dtype('uint8'), [0, 3, 700])
     """
     array = as_labels(labels)
-    highest = int(array.max()) if array.size else 0
-    small = highest <= 4 * array.size + 256
+    flat = array.reshape(-1)
+    highest = int(flat.max()) if flat.size else 0
+    small = highest <= 4 * flat.size + 256
     if small:  # a table is faster than sorting all pixels
-        present = np.flatnonzero(np.bincount(array.ravel().astype(np.int64), minlength=1))
+        there = np.zeros(highest + 1, bool)
+        for part in blocks(flat.size):
+            there[flat[part]] = True
+        present = np.flatnonzero(there)
     else:
-        present = np.unique(array)
+        present = np.unique(flat)
     former = np.concatenate([[0], present[present > 0]]).astype(array.dtype)
     dtype = smallest_type(len(former) - 1)
     if small:
         table = np.zeros(highest + 1, dtype)
         table[former] = np.arange(len(former))
-        return table[array], former
-    return np.searchsorted(former, array).astype(dtype), former
+    new = np.empty(flat.size, dtype)
+    for part in blocks(flat.size):
+        new[part] = table[flat[part]] if small else np.searchsorted(former, flat[part])
+    return new.reshape(array.shape), former
+
+
+def blocks(count: int, size: int = 1 << 22) -> Iterator[slice]:
+    """Yield slices that cover ``count`` pixels, so that what is made of them stays small.
+
+    Example:
+        >>> list(blocks(5, 3))
+        [slice(0, 3, None), slice(3, 6, None)]
+    """
+    for start in range(0, count, size):
+        yield slice(start, start + size)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .numbering import as_labels, relabel
+from .numbering import as_labels, blocks, relabel
 
 _BLOCK: Final = 1 << 22
 """Pixels that are looked at together."""
@@ -63,18 +63,17 @@ def _counted_keys(
     a: Labels, b: Labels, counted: NDArray[np.bool_] | None, highest: int, wide: int
 ) -> tuple[Counts, Counts]:
     """Return ``2 * (a * wide + b) + counted`` of all pixels, ascending, and how often each is."""
-    blocks = _blocks(a, b, counted, wide)
+    found = _keys(a, b, counted, wide)
     if 2 * highest * wide <= min(_BLOCK, 4 * a.size):  # a table of all pairs is small
         table = np.zeros(2 * highest * wide, np.int64)
-        for keys in blocks:
-            found = np.bincount(keys)
-            table[: len(found)] += found
+        for keys in found:
+            table += np.bincount(keys, minlength=len(table))
         there = np.flatnonzero(table)
         return there, table[there]
     empty = np.zeros(0, np.int64)
     merged: tuple[Counts, Counts] = (empty, empty)
     waiting: list[tuple[Counts, Counts]] = []
-    for keys in blocks:
+    for keys in found:
         waiting.append(_summed(*_runs(keys)))
         # rarely, so that each pair is sorted a few times only
         if sum(len(part) for part, _ in waiting) > max(_BLOCK, len(merged[0])):
@@ -82,13 +81,12 @@ def _counted_keys(
     return _merged([merged, *waiting])
 
 
-def _blocks(
+def _keys(
     a: Labels, b: Labels, counted: NDArray[np.bool_] | None, wide: int
 ) -> Iterator[NDArray[np.int64]]:
     a, b = a.reshape(-1), b.reshape(-1)
     counted = None if counted is None else counted.reshape(-1)
-    for start in range(0, a.size, _BLOCK):
-        part = slice(start, start + _BLOCK)
+    for part in blocks(a.size, _BLOCK):
         keys = a[part].astype(np.int64)
         keys *= wide
         keys += b[part].astype(np.int64, copy=False)
