@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from imtoolkit.core.batch import ID, IMAGE, PREDICTION, SPACING, TARGET, Batch, Stage
+from imtoolkit.core.batch import ID, IMAGE, PREDICTION, SPACING, TARGET, WEIGHT, Batch, Stage
 
 OUTPUT: Final = "output"
 """Name of the only output of a net."""
@@ -27,6 +27,8 @@ class EvaluatedHead:
         classes: Names of the classes of pixels, background first.
         is_complex: Whether channels are pairs of real and imaginary part.
         metric: Metric that is shown with it, such as ``dice``.
+        instances: Whether labels are objects.
+        ignored: Which pixels do not count ``([Z,] Y, X)``; ``None`` where all do.
     """
 
     name: str
@@ -36,6 +38,8 @@ class EvaluatedHead:
     classes: tuple[str, ...] = ()
     is_complex: bool = False
     metric: str = ""
+    instances: bool = False
+    ignored: Tensor | None = None
 
     @property
     def start(self) -> str:
@@ -99,14 +103,18 @@ def _head(task: Any, name: str, prediction: Tensor, batch: Batch, index: int) ->
         return EvaluatedHead(name, True, prediction, own, classes)
     own = batch.get(goal.key)
     known = goal.target_of({goal.key: own[index : index + 1]}) if isinstance(own, Tensor) else None
+    instances = bool(getattr(goal, "instances", False))
+    weight = batch[WEIGHT][index] if instances and WEIGHT in batch else None
     return EvaluatedHead(
         name,
         goal.dense,
         prediction,
         None if known is None else known[0],
-        tuple(goal.classes) if goal.dense and goal.labels else (),
+        tuple(goal.classes) if goal.dense and goal.labels and not instances else (),
         bool(getattr(goal, "complex_channels", False)),
         goal.main_metric,
+        instances,
+        None if weight is None else weight[0] <= 0,
     )
 
 

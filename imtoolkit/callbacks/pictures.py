@@ -145,7 +145,9 @@ def row_of(one: Evaluated) -> dict[str, Any]:
         shown: dict[str, Any] = {"prediction": _flat(_pixels(head.prediction, one, head), dims)}
         if head.target is not None:
             shown["target"] = _flat(_pixels(head.target, one, head), dims)
-        heads[head.name] = {**shown, "classes": head.classes}
+        if head.ignored is not None:
+            shown["ignored"] = head.ignored.cpu().numpy()
+        heads[head.name] = {**shown, "classes": head.classes, "instances": head.instances}
         value = one.row.get(head.start + head.metric)
         if isinstance(value, float) and math.isfinite(value):
             scores[head.start + head.metric] = value

@@ -36,6 +36,7 @@ def _row(batch: Batch, target: TargetSpec) -> dict[str, Any]:
         row[TARGET] = _words(value[0], target)
     elif isinstance(value, torch.Tensor) and value.ndim > 2:
         row[TARGET] = value[0].numpy()
+        row["instances"] = target.kind is TargetKind.INSTANCES
     return row
 
 

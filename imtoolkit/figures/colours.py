@@ -23,6 +23,10 @@ MISSED: Final = "#FFFFFF"
 FALSE: Final = "#D55E00"
 CONFUSED: Final = "#0072B2"
 """Colours of the differences between target and prediction, apart from those of classes 1 to 5."""
+FOUND: Final = "#009E73"
+MERGED: Final = "#F0E442"
+SPLIT: Final = "#56B4E9"
+"""Colours of objects that were found, merged and split; missed and false ones are as above."""
 
 
 def rgb(colour: str) -> Pixels:

@@ -13,7 +13,12 @@ from .colours import CONFUSED, FALSE, MISSED, PALETTE, Pixels, rgb, to_rgb
 
 
 def overlay(
-    image: NDArray[Any], labels: NDArray[Any], *, alpha: float = 0.3, outline: bool = True
+    image: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    alpha: float = 0.3,
+    outline: bool = True,
+    numbers: NDArray[Any] | None = None,
 ) -> Pixels:
     """Lay labels over an image.
 
@@ -22,6 +27,7 @@ def overlay(
         labels: ``(Y, X)``, 0 for background: classes, or numbers of objects.
         alpha: How much of the colour covers the inside of a label.
         outline: Draw the border of each label in full colour.
+        numbers: Number of the colour of each pixel ``(Y, X)``, from 1; left out, its label.
 
     Returns:
         ``(Y, X, 3)`` from 0 to 1.
@@ -31,10 +37,11 @@ def overlay(
     """
     base, labels = to_rgb(image), np.asarray(labels)
     _check_size(base, labels)
-    result = _tint(base, labels > 0, _paint(labels), alpha)
+    paint = _paint(labels if numbers is None else numbers)
+    result = tint(base, labels > 0, paint, alpha)
     if outline:
         borders = boundaries(np.maximum(labels, 0))
-        result = _tint(result, borders, _paint(labels), 1.0)
+        result = tint(result, borders, paint, 1.0)
     return result
 
 
@@ -59,7 +66,7 @@ def differences(
     false = (target == 0) & (prediction > 0)
     confused = (target > 0) & (prediction > 0) & (target != prediction)
     for mask, colour in ((missed, MISSED), (false, FALSE), (confused, CONFUSED)):
-        base = _tint(base, mask, rgb(colour), alpha)
+        base = tint(base, mask, rgb(colour), alpha)
     return base
 
 
@@ -88,7 +95,8 @@ def _paint(labels: NDArray[Any]) -> Pixels:
     return colours
 
 
-def _tint(base: Pixels, mask: NDArray[np.bool_], colour: Pixels, alpha: float) -> Pixels:
+def tint(base: Pixels, mask: NDArray[np.bool_], colour: Pixels, alpha: float) -> Pixels:
+    """Cover the pixels of a mask ``(Y, X)`` with a colour, or with one for each pixel."""
     cover = alpha * mask[..., None].astype(np.float32)
     mixed: Pixels = (1 - cover) * base + cover * colour
     return mixed

@@ -156,6 +156,11 @@ class Goal(ABC):
         """What comes out of `postprocess`."""
         return self.chain.makes(self.first_makes)
 
+    @property
+    def instances(self) -> bool:
+        """Whether results are objects, which are shown and written as such."""
+        return self.makes is Makes.INSTANCES
+
     def postprocess(self, raw: Tensor, spacing: PixelSize = None) -> Tensor:
         """Turn an output into the result.
 

@@ -157,7 +157,7 @@ def test_volumes_show_their_most_labelled_slice() -> None:
     np.testing.assert_allclose(shown(figure, 0), to_rgb(np.eye(8)))
 
 
-def test_objects_have_no_differences_since_their_numbers_mean_nothing() -> None:
+def test_labels_of_unknown_meaning_have_no_differences() -> None:
     labels = np.arange(64, dtype=np.int32).reshape(1, 8, 8)
     row = {"image": np.eye(8), "target": labels, "prediction": labels[:, ::-1]}
     assert headings(sample_figure([row])) == ["image", "target", "prediction"]
