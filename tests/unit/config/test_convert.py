@@ -16,6 +16,7 @@ from imtoolkit.config.convert.nets import zoom_plan
 from imtoolkit.config.convert.old import read_old
 from imtoolkit.config.convert.planning import plan_dynunet
 from imtoolkit.core.errors import ConfigError
+from tests.helpers.snippets import snippets
 
 OLD = sorted((Path(__file__).parent / "old").glob("*.yaml"))
 FCN: dict[str, Any] = {
@@ -106,6 +107,15 @@ def test_what_is_said_to_be_carried_stands_in_the_new_config(path: Path) -> None
                 there = to.removeprefix("trainer.schedules.")
                 found = any(key == to or key.startswith(f"{to}.") for key in known)
                 assert found or there.endswith(".weight"), (entry.key, to)
+
+
+def test_the_guide_shows_what_convert_makes(tmp_path: Path) -> None:
+    page = snippets(Path(__file__).parents[3] / "docs" / "coming_from_mmv_im2im.md")
+    old = next(snippet for snippet in page if snippet.file == "old/train.yaml")
+    new = next(snippet for snippet in page if snippet.text.startswith("name: train\n"))
+    path = tmp_path / "train.yaml"
+    path.write_text(old.text)
+    assert imt.convert_config(path).config == yaml.safe_load(new.text)
 
 
 def test_a_key_that_nobody_knows_is_told_and_not_dropped(converted: Any) -> None:
