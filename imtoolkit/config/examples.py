@@ -124,6 +124,10 @@ VALUES: Final[dict[str, Any]] = {
     },
     "inference.tile": [256, 256],
     "inference.format": ".ome.tif",
+    "inference.uncertainty.method": "dropout",
+    "inference.uncertainty.samples": 32,
+    "inference.uncertainty.perturb": [{"name": "gaussian_noise", "params": {"prob": 1.0}}, "flips"],
+    "inference.uncertainty.seed": 1,
     "tracking.runs": "/scratch/runs",
 }
 """Key -> a value to show where the default would say nothing."""

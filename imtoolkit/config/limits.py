@@ -28,6 +28,8 @@ RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "task.reconstruction_weight": (0, None),
     "task.discriminator_steps": (1, None),
     "task.init_gain": (0, None),
+    "task.beta": (0, None),
+    "task.samples": (2, None),
     "trainer.max_epochs": (-1, None),
     "trainer.max_steps": (-1, None),
     "trainer.num_nodes": (1, None),
@@ -45,6 +47,8 @@ RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "trainer.pictures.every_epochs": (0, None),
     "trainer.pictures.count": (1, None),
     "inference.batch_size": (1, None),
+    "inference.uncertainty.samples": (2, None),
+    "inference.uncertainty.seed": (0, 2**32 - 1),
     "evaluation.resamples": (1, None),
 }
 """Key -> smallest and largest value, both allowed."""
@@ -61,6 +65,10 @@ CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "task.replace": ("uniform", "median"),
     "task.adversarial": ("mse", "bce", "hinge"),
     "task.init": ("normal", "xavier", "kaiming", "orthogonal"),
+    "task.reduction": ("mean", "sum"),
+    "inference.uncertainty.method": (
+        *("auto", "posterior", "dropout", "perturb", "flips", "ensemble"),
+    ),
     "trainer.deterministic": (True, False, "warn"),
     "inference.format": (".ome.tif", ".ome.tiff", ".tif", ".nii.gz", ".nii", ".npy", ".png"),
     "evaluation.splits": ("val", "test", "naive"),
@@ -86,6 +94,7 @@ _OF_CLASSES: Final = (
 _OF_NUMBERS: Final = ("mae", "rmse", "pearson", "r2")
 _OF_IMAGES: Final = ("psnr", "ssim", "mae", "pearson")
 _OF_INSTANCES: Final = ("ap", "instance_f1", "panoptic_quality", "matched_iou", "object_count")
+_OF_SAMPLES: Final = ("ged", "sample_diversity")
 
 METRICS: Final = {
     "segmentation": ("dice", "iou", "hd95", "surface_dice"),
@@ -95,6 +104,7 @@ METRICS: Final = {
     "noise2void": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
     "pix2pix": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
     "embedseg": _OF_INSTANCES,
+    "probabilistic_unet": ("dice", "iou", "hd95", "surface_dice", *_OF_SAMPLES),
 }
 """Category (or kind of a head) -> names of its own metrics, whether computed unasked or not."""
 
@@ -106,8 +116,12 @@ VALIDATED: Final = {
     "noise2void": _OF_IMAGES,
     "pix2pix": _OF_IMAGES,
     "embedseg": _OF_INSTANCES,
+    "probabilistic_unet": ("dice", "iou", *_OF_SAMPLES),
 }
 """Category -> those of them that validation computes unasked; the others are for the test."""
+
+SCHEDULED: Final[dict[str, tuple[str, ...]]] = {"probabilistic_unet": ("beta",)}
+"""Category -> its own numbers that `trainer.schedules` may change: ``task.beta``."""
 
 INSTANCE_PARTS: Final[dict[str, tuple[str, ...]]] = {
     "ap": tuple(str(percent) for percent in range(50, 100, 5)),

@@ -73,6 +73,8 @@ class TargetSpec:
         more: Further targets from the table, each under a key of its own.
         optional: Whether samples without a target (or without some) are taken: they are masked in
             the losses, counted, and told.
+        annotations: Whether the channels of a target of ``LABELS`` are several annotations of one
+            image, such as those of several readers; otherwise there is one.
         maps: What is made of the instances for learning, where the kind is ``INSTANCES``.
         unpaired: Whether images are of two domains, ``A`` and ``B`` in the column ``domain``, that
             are trained on side by side: ``image`` is then a patch of A, ``target`` one of B, and
@@ -85,6 +87,7 @@ class TargetSpec:
     columns: tuple[str, ...] = ()
     more: tuple[ColumnTarget, ...] = ()
     optional: bool = False
+    annotations: bool = False
     maps: tuple[TargetMap, ...] = ()
     unpaired: bool = False
 

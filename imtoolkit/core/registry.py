@@ -91,6 +91,7 @@ KINDS: Final[dict[str, Kind]] = {
             (
                 *("torchmetrics.Metric", "monai.metrics.Metric"),
                 *("imtoolkit.metrics.base.ImageMetric", "imtoolkit.metrics.base.SetMetric"),
+                "imtoolkit.metrics.base.SamplesMetric",
             ),
         ),
         Kind(

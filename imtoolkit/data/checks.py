@@ -92,7 +92,7 @@ def check_labels(labels: Pixels, spec: TargetSpec, *, where: str) -> Found:
 
     Labels stored as floats are accepted if they are whole.
     """
-    if labels.shape[0] > 1:
+    if labels.shape[0] > 1 and not spec.annotations:
         message = f"target has {labels.shape[0]} channels, expected one with a label for each pixel"
         return [Problem(f"{message}. Choose one, or save labels instead of colours", where)], []
     if labels.dtype.kind not in "biuf":

@@ -61,6 +61,31 @@ def predict_tiled(
     return raw[_at(*(slice(0, length) for length in shape))]
 
 
+def mean_over_tiles(
+    net: Net, image: Tensor, *, tile: Sequence[int], overlap: float = 0.25, batch_size: int = 4
+) -> Tensor:
+    """Return the mean of what a net says of the tiles of an image, of each tile a few numbers.
+
+    Args:
+        net: Maps ``(N, C, [Z,] Y, X)`` to ``(N, L)``.
+        image: One image ``(1, C, [Z,] Y, X)`` on the device of the net.
+        tile: Spatial size of a tile; smaller images are padded to it.
+        overlap: Least fraction of a tile that neighbours share, in ``[0, 1)``.
+        batch_size: Tiles in a batch.
+
+    Returns:
+        Float32 tensor ``(1, L)``.
+    """
+    sides = [max(a, b) for a, b in zip(image.shape[2:], tile, strict=True)]
+    padded = pad_to(image, sides)
+    tiles = plan_tiles(sides, tile, overlap)
+    said = [
+        net(torch.cat([padded[_at(*part)] for part in group])).float()
+        for group in _batches(tiles, batch_size)
+    ]
+    return torch.cat(said).mean(0, keepdim=True)
+
+
 def mirrored(net: Net, spatial_dims: int) -> Net:
     """Return a net that averages its output over all mirrored copies of its input.
 

@@ -165,7 +165,8 @@ def entropy_of(probabilities: Tensor, axis: int = 0) -> Tensor:
         >>> entropy_of(torch.tensor([[0.5, 1.0], [0.5, 0.0]])).tolist()
         [0.6931471824645996, 0.0]
     """
-    return torch.special.entr(probabilities).sum(axis)
+    found: Tensor = torch.special.entr(probabilities).sum(axis)
+    return found
 
 
 def uncertainty_of(members: Iterable[Tensor], *, classes: bool) -> UncertaintyMaps:

@@ -11,6 +11,8 @@ BUILTINS = {
         "panoptic_quality": "imtoolkit.metrics.instances:PanopticQualityMetric",
         "matched_iou": "imtoolkit.metrics.instances:MatchedIoUMetric",
         "object_count": "imtoolkit.metrics.instances:ObjectCountMetric",
+        "ged": "imtoolkit.metrics.samples:GeneralizedEnergyDistance",
+        "sample_diversity": "imtoolkit.metrics.samples:SampleDiversity",
         "accuracy": "imtoolkit.metrics.classification:AccuracyMetric",
         "balanced_accuracy": "imtoolkit.metrics.classification:BalancedAccuracyMetric",
         "f1": "imtoolkit.metrics.classification:F1Metric",

@@ -1,4 +1,4 @@
-"""The contracts of metrics: of one image, and of a whole set of images.
+"""The contracts of metrics: of one image, of several predictions of it, and of a set of images.
 
 An `ImageMetric` is computed for each image by itself; means, intervals and comparisons are made
 from the rows afterwards. A `SetMetric`, such as the area under a ROC curve, has no value for one
@@ -162,6 +162,39 @@ class SetMetric(ABC):
         names = dict.fromkeys(name for values in found for name in values)
         nan = float("nan")
         return {name: np.array([one.get(name, nan) for one in found]) for name in names}
+
+
+class SamplesMetric(ABC):
+    """A measure of several predicted segmentations of one image.
+
+    Args:
+        classes: Names of the classes in the order of their labels, background first.
+
+    Attributes:
+        name: Name under which it is logged; ``name/part`` for its parts.
+        better: Whether larger (``"max"``) or smaller (``"min"``) values are better.
+    """
+
+    name: str
+    better: Better = "max"
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        if len(classes) < 2:
+            message = f"got classes {list(classes)}; expected background and one more"
+            raise ValueError(message)
+        self.classes = tuple(classes)
+
+    @abstractmethod
+    def __call__(self, samples: Array, truths: Array) -> dict[str, float]:
+        """Measure one image.
+
+        Args:
+            samples: Predicted labels ``(S, N)`` of the pixels that count.
+            truths: Annotated labels ``(M, N)``.
+
+        Returns:
+            ``{name: value, name/part: value}``; NaN where the image does not define a value.
+        """
 
 
 class WeightedMetric(SetMetric):

@@ -13,7 +13,7 @@ from torchmetrics import Metric as TorchMetric
 
 from imtoolkit.core.errors import ComponentError
 
-from .base import Array, Better, ImageMetric, SetMetric, mean_of_defined
+from .base import Array, Better, ImageMetric, SamplesMetric, SetMetric, mean_of_defined
 from .names import snake
 
 
@@ -34,6 +34,12 @@ def as_image_metric(metric: Any, classes: Sequence[str] = ()) -> ImageMetric:
         message = (
             f"metric '{metric.name}' measures one class or number for each image of a set, and this"
             " output is an image: take one of images, such as dice for labels or psnr"
+        )
+        raise ComponentError(message)
+    if isinstance(metric, SamplesMetric):
+        message = (
+            f"metric '{metric.name}' compares several predictions of one image, which the category "
+            "'probabilistic_unet' makes: take one of single predictions, such as dice"
         )
         raise ComponentError(message)
     if isinstance(metric, TorchMetric):

@@ -9,7 +9,7 @@ from torchmetrics import Metric as TorchMetric
 
 from imtoolkit.core.errors import ComponentError
 
-from .base import Array, Better, ImageMetric, SetMetric, mean_of_defined
+from .base import Array, Better, ImageMetric, SamplesMetric, SetMetric, mean_of_defined
 from .names import snake
 from .records import ClassRecords, MultilabelRecords, NumberRecords, Records
 
@@ -34,7 +34,9 @@ def as_set_metric(metric: Any, records: Records) -> SetMetric:
     if hasattr(metric, "of_numbers") and isinstance(records, NumberRecords):
         of_numbers: SetMetric = metric.of_numbers()
         return of_numbers
-    if isinstance(metric, ImageMetric) or type(metric).__module__.startswith("monai."):
+    if isinstance(metric, (ImageMetric, SamplesMetric)) or type(metric).__module__.startswith(
+        "monai."
+    ):
         wanted = "numbers" if isinstance(records, NumberRecords) else "classes"
         remedy = "mae, r2" if isinstance(records, NumberRecords) else "auroc, accuracy"
         name = getattr(metric, "name", type(metric).__name__)

@@ -22,6 +22,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "norm_pool_linear": "imtoolkit.nets.heads:NormPoolLinear",
         "omnivore": "imtoolkit.nets.omnivore:Omnivore",
         "patch_discriminator": "imtoolkit.nets.discriminators:PatchDiscriminator",
+        "probabilistic_unet": "imtoolkit.nets.probabilistic_unet:ProbabilisticUNet",
         "resnet": "imtoolkit.nets.resnet:ResNet",
         "siamese": "imtoolkit.nets.siamese:Siamese",
         "simple_conv": "imtoolkit.nets.heads:SimpleConv",

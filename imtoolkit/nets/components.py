@@ -10,6 +10,7 @@ from torch import nn
 
 from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError, ConfigError, Problem, did_you_mean, listed
+from imtoolkit.core.filled import is_filled
 
 
 def component_of(given: Any, where: str) -> tuple[str, dict[str, Any]]:
@@ -60,7 +61,9 @@ def check_parameters(
         if key not in known
     ]
     missing = [
-        key for key, item in known.items() if item.default is item.empty and params.get(key) is None
+        key
+        for key, item in known.items()
+        if item.default is item.empty and params.get(key) is None and not is_filled("net", key)
     ]
     if missing:
         problems.append(Problem(f"net '{name}' needs {listed(missing)}", where=where))

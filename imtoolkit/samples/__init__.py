@@ -22,6 +22,7 @@ BUILTINS = {
         "membranes": "imtoolkit.samples.membranes:draw_membranes",
         "denoise": "imtoolkit.samples.denoise:draw_denoise",
         "label_free": "imtoolkit.samples.label_free:draw_label_free",
+        "lesions": "imtoolkit.samples.lesions:draw_lesions",
         "shapes": "imtoolkit.samples.shapes:draw_shapes",
         "wells": "imtoolkit.samples.wells:draw_well",
         "hippocampus": "imtoolkit.samples.hippocampus:draw_hippocampus",

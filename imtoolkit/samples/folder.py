@@ -11,8 +11,8 @@ import io
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from .denoise import draw_denoise
 from .drawing import Drawn, Rng
 from .hippocampus import draw_hippocampus
 from .label_free import draw_label_free
+from .lesions import READERS, draw_lesions
 from .membranes import draw_membranes
 from .nuclei import draw_nuclei
 from .shapes import SHAPES, draw_shapes
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 VERSION: Final = 1
 """Version of the drawings; it rises when one of them changes, so that old folders are not mixed."""
 MARKER: Final = "samples.json"
+ANNOTATORS: Final = tuple(f"annotator_{number}" for number in range(len(READERS)))
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Sample:
         files: Path of image and target for a stem; the class folder for pictures in classes.
         count: How many are drawn unless told.
         about: What it is, for the README.
-        row: Row of ``table.csv`` for the number of a picture; ``None`` for samples without a table.
+        tables: Rows of each table for the number of a picture, by the name of its file.
     """
 
     draw: Callable[[Rng, tuple[int, ...], int], Drawn]
@@ -56,7 +59,7 @@ class Sample:
     files: Callable[[str, Drawn], dict[str, Any]]
     count: int
     about: str
-    row: Callable[[int, Drawn], dict[str, Any]] | None = None
+    tables: Mapping[str, Callable[[int, Drawn], list[Row]]] = field(default_factory=dict)
 
 
 def _paired(image: str, target: str) -> Callable[[str, Drawn], dict[str, Any]]:
@@ -94,9 +97,36 @@ def _one_well(rng: Rng, shape: tuple[int, ...], index: int) -> Drawn:
     return draw_well(rng, shape, treatment=TREATMENTS[index % len(TREATMENTS)])
 
 
-def _well_row(index: int, drawn: Drawn) -> dict[str, Any]:
+def _annotated(stem: str, drawn: Drawn) -> dict[str, Any]:
+    labels = {f"labels/{reader}/{stem}.ome.tif": drawn.more.get(reader) for reader in ANNOTATORS}
+    return {f"images/{stem}.ome.tif": drawn.image, **labels}
+
+
+def _annotation_rows(index: int, drawn: Drawn) -> list[Row]:
+    """Return a row for each annotation of a picture, which is a group of its own."""
+    stem = f"lesions_{index:04d}"
+    return [
+        {
+            "id": f"{stem}_{reader}",
+            "image": f"images/{stem}.ome.tif",
+            "target": f"labels/{reader}/{stem}.ome.tif",
+            "annotator": reader,
+            "group": stem,
+        }
+        for reader in ANNOTATORS
+    ]
+
+
+def _image_rows(index: int, drawn: Drawn) -> list[Row]:
+    """Return the one row of a picture, with a column for each annotator."""
+    stem = f"lesions_{index:04d}"
+    labels = {reader: f"labels/{reader}/{stem}.ome.tif" for reader in ANNOTATORS}
+    return [{"id": stem, "image": f"images/{stem}.ome.tif", **labels, **drawn.facts}]
+
+
+def _well_rows(index: int, drawn: Drawn) -> list[Row]:
     stem = f"wells_{index:04d}"
-    return {
+    row = {
         "id": stem,
         "image": f"images/{stem}.ome.tif",
         "target": f"labels/{stem}.ome.tif",
@@ -107,6 +137,7 @@ def _well_row(index: int, drawn: Drawn) -> dict[str, Any]:
         "findings": drawn.facts["findings"],
         "nuclei": drawn.facts["objects"],
     }
+    return [row]
 
 
 def _plain(draw: Callable[..., Drawn]) -> Callable[[Rng, tuple[int, ...], int], Drawn]:
@@ -159,7 +190,17 @@ SAMPLES: Final[dict[str, Sample]] = {
         "Nuclei in the wells of plates. images/: uint16; labels/: number of the nucleus; "
         "table.csv: plate, cell line, dose, treatment, findings (any number, joined by ;) and "
         "number of nuclei of each.",
-        row=_well_row,
+        tables={"table.csv": _well_rows},
+    ),
+    "lesions": Sample(
+        _plain(draw_lesions),
+        {2: (96, 96), 3: (16, 64, 64)},
+        _annotated,
+        80,
+        "Lesions of blurred outline in grey tissue, marked by four readers of different habit. "
+        "images/: uint8; labels/annotator_K/: 1 on lesions; table.csv: a row for each annotation, "
+        "with the image as group; images.csv: a row for each image, with a column for each reader.",
+        tables={"table.csv": _annotation_rows, "images.csv": _image_rows},
     ),
     "hippocampus": Sample(
         _plain(draw_hippocampus),
@@ -229,13 +270,16 @@ def draw(
         raise DataError(message)
     made_of = {"name": name, "seed": seed, "dims": dims, "version": VERSION}
     _claim(folder, made_of, count)
-    rows = []
+    rows: dict[str, list[Row]] = {table: [] for table in sample.tables}
     for index in track(range(count)):
         drawn = _write_one(folder, name, sample, index, seed, dims)
-        if sample.row is not None:
-            rows.append(sample.row(index, drawn or draw_one(name, index, seed=seed, dims=dims)))
-    if rows:
-        _write_table(folder / "table.csv", rows)
+        if rows:
+            drawn = drawn or draw_one(name, index, seed=seed, dims=dims)
+        for table, rows_of in sample.tables.items():
+            assert drawn is not None
+            rows[table] += rows_of(index, drawn)
+    for table, content in rows.items():
+        _write_table(folder / table, content)
     _describe(folder, name, sample, count, seed, dims)
     log.info("drew %d %s in %dD into %s", count, name, dims, folder)
     return folder
@@ -332,7 +376,7 @@ def _write_one(
     return drawn
 
 
-def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write_table(path: Path, rows: list[Row]) -> None:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -28,6 +28,7 @@ CATEGORIES: Final[dict[str, str]] = {
     "noise2void": "imtoolkit.tasks.noise2void:Noise2VoidTask",
     "multitask": "imtoolkit.tasks.multitask:MultitaskTask",
     "pix2pix": "imtoolkit.tasks.pix2pix:Pix2PixTask",
+    "probabilistic_unet": "imtoolkit.tasks.probabilistic_unet:ProbabilisticUNetTask",
 }
 """Category -> the class of its task."""
 

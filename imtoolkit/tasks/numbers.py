@@ -3,6 +3,7 @@
 A key of the config, such as ``task.losses.edge.weight`` or ``task.net.params.dropout``, is traced
 to the objects that hold the number in the built task:
 
+- ``task.X`` is a number of the loss as a whole, such as ``task.beta``;
 - ``task.losses.NAME.weight`` is the factor of a term;
 - ``task.losses.NAME.params.X`` is the attribute X of the loss, or of what it is made of;
 - ``task.nets.ROLE.params.X`` is the attribute X of the net, or of the modules in it; ``dropout``
@@ -43,6 +44,11 @@ def setter_of(task: Task, key: str) -> Setter:
     """
     parts = long_key(key).split(".")
     where = f"trainer.schedules.{key}"
+    if parts[0] == "task" and len(parts) == 2:
+        places = _places(task.losses, parts[1:])
+        if not places:
+            raise ConfigError(Problem(_no_number("loss", task.losses, parts[1:]), where))
+        return partial(_set_all, places)
     if parts[:2] == ["task", "losses"] and len(parts) > 3:
         return _of_loss(task, parts[2], parts[3:], where)
     if parts[:2] == ["task", "nets"] and len(parts) > 4 and parts[3] == "params":

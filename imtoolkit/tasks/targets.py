@@ -10,6 +10,7 @@ from imtoolkit.config.sections import (
     HeadConfig,
     MultitaskConfig,
     Noise2VoidConfig,
+    ProbabilisticUNetConfig,
     RegressionConfig,
     SegmentationConfig,
     TaskConfig,
@@ -34,6 +35,8 @@ def target_of_config(config: TaskConfig) -> TargetSpec:
         return TargetSpec(TargetKind.IMAGE, optional=True)  # clean images, to measure against
     if isinstance(config, EnhancementConfig):
         return TargetSpec(TargetKind.IMAGE)
+    if isinstance(config, ProbabilisticUNetConfig):
+        return TargetSpec(TargetKind.LABELS, tuple(config.classes), annotations=True)
     if isinstance(config, MultitaskConfig):
         return _of_heads(config.heads)
     message = f"got a {type(config).__name__} for the category '{config.category}'"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from imtoolkit import io
 
@@ -16,6 +17,7 @@ CLASSES = ["small", "large"]
 UNET = {"name": "UNet", "params": {"channels": [4, 8], "strides": [2], "dropout": 0.3}}
 FEATURES = {"name": "unet_features", "params": {"features": [4, 4, 4, 4, 4, 4], "dropout": 0.2}}
 RESNET = {"name": "resnet", "params": {"depth": 10, "width": 4}}
+LATENT = {"channels": [4, 8], "latent": 3, "width": 4, "dropout": 0.2}
 TABLE_HEAD = {"name": "global_pool", "params": {"tabular": True, "hidden": [4]}}
 BATCH = {"batch_size": 2, "workers": 0}
 
@@ -34,7 +36,13 @@ def write_discs(root: Path, train: int = 11, val: int = 3, test: int = 0) -> Pat
         mask = np.hypot(y - rng.integers(8, 24), x - rng.integers(8, 24)) < radius
         clean = mask.astype(np.float32)
         noisy = (clean + 0.3 * rng.normal(size=mask.shape)).astype(np.float32)
-        made = {"noisy": noisy, "clean": clean, "mask": mask.astype(np.uint8)}
+        wider = ndimage.binary_dilation(mask)
+        made = {
+            "noisy": noisy,
+            "clean": clean,
+            "mask": mask.astype(np.uint8),
+            "wider": wider.astype(np.uint8),  # what a second reader marks
+        }
         for name, pixels in made.items():
             io.write(root / f"{number:02d}_{name}.tif", pixels, axes="YX")
         io.write(root / "folders" / split / kind / f"{number:02d}.tif", noisy, axes="YX")
@@ -45,6 +53,7 @@ def write_discs(root: Path, train: int = 11, val: int = 3, test: int = 0) -> Pat
                 "clean": f"{number:02d}_clean.tif",
                 "mask": f"{number:02d}_mask.tif",
                 "some": f"{number:02d}_mask.tif" if number else "",
+                "mask_too": f"{number:02d}_wider.tif",
                 "kind": kind,
                 "grade": kind if number else "",
                 "radius": radius + 0.1 * (number % 4),
@@ -109,11 +118,12 @@ def _data(category: str) -> dict[str, Any]:
         },
         "noise2void": {"source": _table(), **patches},
         "multitask": {"source": _table("some"), "augment": ["flips"]},
+        "probabilistic_unet": {"source": _table(["mask", "mask_too"]), **patches},
     }
     return found[category]
 
 
-def _table(target: str | None = None) -> dict[str, Any]:
+def _table(target: str | list[str] | None = None) -> dict[str, Any]:
     given = {} if target is None else {"target": target}
     return {"name": "csv", "params": {"path": "discs.csv", **given}}
 
@@ -129,6 +139,11 @@ def _task(category: str) -> dict[str, Any]:
         "regression": {"net": composed(TABLE_HEAD)},
         "enhancement": {"net": UNET},
         "noise2void": {"net": UNET},
+        "probabilistic_unet": {
+            "classes": ["background", "disc"],
+            "net": {"name": "probabilistic_unet", "params": LATENT},
+            "samples": 4,
+        },
         "multitask": {
             "net": {"name": "multi_head", "params": {"backbone": FEATURES, "heads": heads}},
             "heads": {

@@ -66,6 +66,11 @@ CASES: dict[str, dict[str, Any]] = {
             "schedules": {"task.losses.kind.weight": line(0.2, 2.0)},
         },
     ),
+    "probabilistic-several-readers": config_of(
+        "probabilistic_unet",
+        data={"loader": {"workers": 2}},
+        trainer={**EMA, "schedules": {"task.beta": line(50.0, 2.0)}},
+    ),
     "segmentation-on-device": config_of(
         "segmentation",
         data={"augment_on": "device", "augment": BENDING},

@@ -22,13 +22,20 @@ _ONLY_FOR: Final = {
     "channels": ("segmentation", "enhancement"),
 }
 """Field of a head -> the kinds that have it."""
+_OTHERS: Final = ("noise2void", "multitask")
 _OF_IMAGES: Final = ("classification", "regression")
+_CLASS_LISTS: Final = {
+    "segmentation": "segmentation",
+    "classification": "classification",
+    "probabilistic_unet": "segmentation",
+}
+"""Category with classes -> the kind of head that is like it."""
 
 
 def _classes(values: Values) -> Iterator[Problem]:
     category = values.get("task.category")
-    if category in ("segmentation", "classification"):
-        yield from _class_list(values, "task", category)
+    if category in _CLASS_LISTS:
+        yield from _class_list(values, "task", _CLASS_LISTS[category])
     for name, head in (values.get("task.heads") or {}).items():
         if head.get("kind") in ("segmentation", "classification"):
             yield from _class_list(values, f"task.heads.{name}", head["kind"])
@@ -111,6 +118,26 @@ def _noise2void(values: Values) -> Iterator[Problem]:
         yield values.place("task.masked").problem(message)
 
 
+def _probabilistic(values: Values) -> Iterator[Problem]:
+    category = values.get("task.category")
+    for role, net in (values.get("task.nets") or {}).items():
+        if net.get("name") == "probabilistic_unet" and category in (*KINDS, *_OTHERS):
+            message = (
+                f"a {category} would never train its posterior: take category: probabilistic_unet, "
+                "or the U-Net alone: UNet"
+            )
+            yield values.place(f"task.nets.{role}").problem(message)
+    if category != "probabilistic_unet":
+        return
+    for name in ("reconstruction", "kl"):
+        if name in (values.get("task.losses") or {}):
+            message = (
+                f"'{name}' is the name of a part of this category's loss: give the term another "
+                "name. The factor of the divergence is task.beta"
+            )
+            yield values.place(f"task.losses.{name}").problem(message)
+
+
 def _heads(values: Values) -> Iterator[Problem]:
     if values.get("task.category") != "multitask":
         return
@@ -179,7 +206,7 @@ def _columns_twice(values: Values, key: str) -> Iterator[Problem]:
 
 
 def _outputs(values: Values) -> Iterator[Problem]:
-    if values.get("task.category") not in (*KINDS, "noise2void", "pix2pix"):
+    if values.get("task.category") not in (*KINDS, "noise2void", "pix2pix", "probabilistic_unet"):
         return
     for name, term in (values.get("task.losses") or {}).items():
         if term.get("prediction") is not None:
@@ -192,6 +219,6 @@ def _outputs(values: Values) -> Iterator[Problem]:
 
 CHECKS: Final = (
     *(_classes, _classification, _regression, _whole_images, _enhancement),
-    *(_noise2void, _heads, _outputs),
+    *(_noise2void, _probabilistic, _heads, _outputs),
 )
 """All of them, in the order in which they are made."""

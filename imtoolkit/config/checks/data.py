@@ -200,7 +200,7 @@ def _degrade(values: Values) -> Iterator[Problem]:
 
 
 _OF_TABLE: Final = ("classification", "regression")
-_NO_IMAGES: Final = ("segmentation", "classification", "regression")
+_NO_IMAGES: Final = ("segmentation", "classification", "regression", "probabilistic_unet")
 
 CHECKS: Final = (_axes, _split, _sizes, _sources, _same_files, _tabular, _degrade)
 """All of them, in the order in which they are made."""

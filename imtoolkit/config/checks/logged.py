@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from imtoolkit.config.limits import INSTANCE_PARTS, METRICS, TERMS, VALIDATED
 
 from .values import Values
+
+_WITHOUT_BACKGROUND: Final = ("segmentation", "probabilistic_unet")
 
 
 def metric_names(values: Values) -> set[str]:
@@ -43,7 +45,7 @@ def _of_goal(kind: str, goal: Mapping[str, Any]) -> set[str] | None:
     if not set(names) <= known or any(item.get("params") for item in given or ()):
         return None
     parts: Sequence[str] = goal.get("classes") or goal.get("columns") or []
-    parts = parts[1:] if kind == "segmentation" else parts  # without background
+    parts = parts[1:] if kind in _WITHOUT_BACKGROUND else parts
     found = {f"{name}/{part}" for name in names for part in INSTANCE_PARTS.get(name, parts)}
     found |= set(names)
     of_objects = [name for name in found if name.partition("/")[0] in INSTANCE_PARTS]
@@ -53,6 +55,8 @@ def _of_goal(kind: str, goal: Mapping[str, Any]) -> set[str] | None:
 def _with_losses(values: Values, own: set[str]) -> set[str]:
     known = {"val/loss", "train/loss", *(f"val/{name}" for name in own)}
     terms = list(values.get("task.losses") or {})
+    if values.get("task.category") == "probabilistic_unet":
+        terms = [*(terms if len(terms) > 1 else []), "reconstruction", "kl"]
     if values.get("task.category") == "multitask":  # a head without a term has one of its name
         terms += list(values.get("task.heads") or {})
     if len(terms) > 1:

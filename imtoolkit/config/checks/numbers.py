@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from imtoolkit.config.index import Index, open_index
+from imtoolkit.config.limits import SCHEDULED
 from imtoolkit.config.nodes import Node
 from imtoolkit.config.shorthand import long_key
 from imtoolkit.core.errors import Problem, did_you_mean, listed
@@ -39,6 +40,8 @@ def _wrong(values: Values, key: str, index: Index) -> str | None:
     """Return why a key leads to no number, or None."""
     parts = long_key(key).split(".")
     holder, rest = ".".join(parts[:2]), parts[2:]
+    if len(parts) == 2 and parts[1] in SCHEDULED.get(str(values.get("task.category")), ()):
+        return None
     kinds = {"task.losses": "loss", "task.nets": "net"}
     kinds |= {"data.augment": "transform", "data.degrade": "transform"}
     if holder not in kinds or len(rest) < 2:
@@ -100,7 +103,7 @@ def _ends(values: Values, item: Node) -> Iterator[Problem]:
 
 def _numbers(values: Values, index: Index, kinds: dict[str, str]) -> list[str]:
     """Return keys that could be meant."""
-    found = []
+    found = [f"task.{name}" for name in SCHEDULED.get(str(values.get("task.category")), ())]
     for holder, kind in kinds.items():
         entries = values.node(holder)
         for name in _names(entries):

@@ -22,6 +22,7 @@ from .data import (
     SplitConfig,
     TabularConfig,
 )
+from .probabilistic import ProbabilisticUNetConfig, UncertaintyConfig
 from .task import (
     ClassificationConfig,
     EnhancementConfig,
@@ -69,6 +70,7 @@ __all__ = [
     "PatchConfig",
     "PicturesConfig",
     "Pix2PixConfig",
+    "ProbabilisticUNetConfig",
     "RegressionConfig",
     "Role",
     "SchedulerConfig",
@@ -80,6 +82,7 @@ __all__ = [
     "TaskConfig",
     "TrackingConfig",
     "TrainerConfig",
+    "UncertaintyConfig",
     "WeightGroup",
 ]
 

@@ -1,6 +1,7 @@
 """Which dataclass decodes the section ``task``; a new category adds one line."""
 
 from .adversarial import Pix2PixConfig
+from .probabilistic import ProbabilisticUNetConfig
 from .task import (
     ClassificationConfig,
     EnhancementConfig,
@@ -19,5 +20,6 @@ CATEGORIES: dict[str, type[TaskConfig]] = {
     "noise2void": Noise2VoidConfig,
     "multitask": MultitaskConfig,
     "pix2pix": Pix2PixConfig,
+    "probabilistic_unet": ProbabilisticUNetConfig,
 }
 """Value of `task.category` -> the dataclass that decodes the section; a new task adds one line."""

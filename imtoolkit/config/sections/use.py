@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Optional
 
 from .components import Component
+from .probabilistic import UncertaintyConfig
 
 
 class Blend(Enum):
@@ -36,6 +37,8 @@ class InferenceConfig:
     """Write the probability of each class beside the labels."""
     postprocess: Optional[list[Component]] = None
     """Steps from the output of the net to the result, the same in prediction, evaluation and pictures; left out, what the category does, and `[]` for none."""
+    uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
+    """How `predict --uncertainty` makes several predictions of an image."""
 
 
 @dataclass(frozen=True)

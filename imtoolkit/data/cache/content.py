@@ -74,10 +74,11 @@ def find_foreground(
 ) -> tuple[dict[int, int], dict[int, np.ndarray]]:
     """Count the pixels of each label, and pick foreground pixels as centres for patches.
 
-    Pixels that the cost map ignores count for nothing. Instances are one class of foreground.
+    Pixels that the cost map ignores count for nothing. Instances are one class of foreground. Of
+    several annotations each counts, and a pixel has all labels that they give it.
 
     Args:
-        target: Labels ``(1, [Z,] Y, X)``.
+        target: Labels ``(1, [Z,] Y, X)``, or several annotations ``(M, [Z,] Y, X)``.
         weight: Cost map of the same shape.
         kind: Labels or instances.
 
@@ -85,17 +86,17 @@ def find_foreground(
         Pixels of each label (0 is background), and for each foreground label at most `MOST_PIXELS`
         positions, evenly drawn, as indices into the flattened spatial shape.
     """
-    labels = target[0].ravel()
+    labels = target.reshape(len(target), -1)
     if kind is TargetKind.INSTANCES:
         labels = (labels > 0).view(np.uint8)
-    seen = labels if weight is None else labels[weight[0].ravel() > 0]
+    seen = labels if weight is None else labels[:, weight[0].ravel() > 0]
     values, amounts = np.unique(seen, return_counts=True)
     counts = {int(value): int(amount) for value, amount in zip(values, amounts, strict=True)}
     foreground: dict[int, np.ndarray] = {}
     for label in counts:
         if label <= 0:
             continue
-        chosen = labels == label
+        chosen = (labels == label).any(0)
         if weight is not None:
             chosen &= weight[0].ravel() > 0
         pixels = np.flatnonzero(chosen)

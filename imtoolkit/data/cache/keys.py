@@ -62,6 +62,7 @@ def recipe_of(config: DataConfig, target: TargetSpec, plugins: Sequence[str]) ->
             "kind": target.kind.value,
             "classes": list(target.classes),
             "unpaired": target.unpaired,
+            "annotations": target.annotations,
         },
         "versions": _versions(),
         "sources": {**_own_sources(), **dict(_foreign_sources(components))},

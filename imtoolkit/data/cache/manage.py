@@ -239,8 +239,13 @@ def _rebuild(folder: Path) -> tuple[Preprocessor, TargetSpec]:
         preprocess=[Component(**step) for step in recipe["preprocess"]],
         **recipe["read"],
     )
-    kind, classes = recipe["target"]["kind"], recipe["target"]["classes"]
-    target = TargetSpec(TargetKind(kind), tuple(classes))
+    wanted = recipe["target"]
+    target = TargetSpec(
+        TargetKind(wanted["kind"]),
+        tuple(wanted["classes"]),
+        annotations=wanted.get("annotations", False),
+        unpaired=wanted.get("unpaired", False),
+    )
     if recipe_name(recipe_of(config, target, plugins)) != folder.name:
         message = "it was made by other versions of imtoolkit or its packages; no run uses it now"
         raise ValueError(message)

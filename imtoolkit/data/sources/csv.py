@@ -40,7 +40,8 @@ class CsvSource(Source):
     Args:
         path: The table, with a header line.
         image: Column of the images, or a list of columns: one file for each channel.
-        target: Column of the targets; left out, ``target`` where the table has it.
+        target: Column of the targets; left out, ``target`` where the table has it. A list of
+            columns holds several annotations of one image, a file in each.
         weight: Column of the cost maps; left out, ``weight`` where the table has it.
         id: Column that names the samples; left out, ``id``, or else the stems of the images.
         split: Column with ``train``, ``val``, ``test`` or ``naive``; left out, ``split`` where
@@ -56,7 +57,7 @@ class CsvSource(Source):
         self,
         path: str,
         image: str | Sequence[str] = "image",
-        target: str | None = None,
+        target: str | Sequence[str] | None = None,
         weight: str | None = None,
         id: str | None = None,  # noqa: A002 the name of the column it stands for
         split: str | None = None,
@@ -66,16 +67,20 @@ class CsvSource(Source):
         self.path = absolute(path)
         self.root = self.path.parent if root is None else absolute(root)
         self.image = [image] if isinstance(image, str) else list(image)
-        self.given = {"target": target, "weight": weight, "id": id, "split": split, "group": group}
+        self.annotations = [] if target is None or isinstance(target, str) else list(target)
+        one = target if isinstance(target, str) else None
+        self.given = {"target": one, "weight": weight, "id": id, "split": split, "group": group}
 
     def samples(self) -> Manifest:
         """Read the table, in its order."""
         header = self._header()
         used = self._used(header)
-        table = read_csv(self.path, [*self.image, *used.values()])
+        table = read_csv(self.path, [*self.image, *self.annotations, *used.values()])
         images = self._images(table)
         columns: dict[str, Any] = {"image": images}
-        if "target" in used:
+        if self.annotations:
+            columns["target"] = self._annotated(table)
+        elif "target" in used:
             columns["target"] = self._targets(texts_of(table, used["target"]))
         if "weight" in used:
             columns["weight"] = self._weights(texts_of(table, used["weight"]), used["weight"])
@@ -107,7 +112,8 @@ class CsvSource(Source):
     def _used(self, header: list[str]) -> dict[str, str]:
         """Return the column of the table for each meaning that it has."""
         used = {name: self.given[name] or name for name in OPTIONAL}
-        wanted = [*self.image, *(name for name in self.given.values() if name is not None)]
+        named = (name for name in self.given.values() if name is not None)
+        wanted = [*self.image, *self.annotations, *named]
         missing = [name for name in wanted if name not in header]
         if missing:
             hints = "".join(did_you_mean(name, header) for name in missing)
@@ -117,6 +123,8 @@ class CsvSource(Source):
                 "Name the columns in the source's params, such as image: source_path"
             )
             raise DataError(message)
+        if self.annotations:
+            del used["target"]
         return {name: column for name, column in used.items() if column in header}
 
     def _images(self, table: Any) -> list[str]:
@@ -132,6 +140,25 @@ class CsvSource(Source):
             message = f"table '{self.path}' has a header and no samples"
             raise DataError(message)
         return images
+
+    def _annotated(self, table: Any) -> list[str | None]:
+        """Return for each image the files of all its annotations, joined."""
+        parts = [texts_of(table, name) for name in self.annotations]
+        found: list[str | None] = []
+        for line, cells in enumerate(zip(*parts, strict=True), start=2):
+            paths = [self._absolute(cell) for cell in cells if cell is not None]
+            if paths and (len(paths) < len(cells) or not all(map(is_image, filter(None, cells)))):
+                lacking = [name for name, cell in zip(self.annotations, cells, strict=True)
+                           if cell is None or not is_image(cell)]  # fmt: skip
+                message = (
+                    f"{self.path}:{line}: no annotation in column {listed(lacking)}. Each image "
+                    "has a file in each of these columns; where readers differ from image to "
+                    "image, give each annotation a line of its own, with an 'id', and the image "
+                    "as group"
+                )
+                raise DataError(message)
+            found.append(join_channels([path for path in paths if path]) if paths else None)
+        return found
 
     def _targets(self, values: list[str | None]) -> list[str | None]:
         if any(value is not None and is_image(value) for value in values):
@@ -187,7 +214,7 @@ class CsvSource(Source):
         return {name: pa.array(values, pa.string()) for name, values in columns.items()}
 
     def _others(self, table: Any, used: dict[str, str], images: list[str]) -> dict[str, Any]:
-        taken = {*self.image, *used.values(), "dataset", "image", *OPTIONAL}
+        taken = {*self.image, *self.annotations, *used.values(), "dataset", "image", *OPTIONAL}
         others = {name: table.column(name) for name in table.column_names if name not in taken}
         # what a column meant is kept under its own name too: 'patient' as well as 'group'
         for name, column in used.items():

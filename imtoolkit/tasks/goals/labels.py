@@ -123,7 +123,13 @@ class LabelsGoal(Goal):
         target = self.target_of(batch)
         if target is None:
             return {}
-        return dict(metrics.rows(result, target[:, 0], *pixel_inputs(batch))[0])
+        return self.row_of(metrics, result, target[:, 0], batch)
+
+    def row_of(
+        self, metrics: MetricSuite, result: Tensor, labels: Tensor, batch: Batch
+    ) -> dict[str, Any]:
+        """Return the row of one image for labels ``(1, [Z,] Y, X)``."""
+        return dict(metrics.rows(result, labels, *pixel_inputs(batch))[0])
 
     def describe(self) -> str:
         """See `Goal`."""
