@@ -17,6 +17,7 @@ from .nodes import Node
 PLACES: Final = (
     ("data.preprocess", "transform"),
     ("data.augment", "transform"),
+    ("inference.uncertainty.perturb", "transform"),
     ("data.degrade", "transform"),
     ("data.reader", "reader"),
     ("task.nets", "net"),
