@@ -21,6 +21,8 @@ DRAWN: dict[str, dict[str, Any]] = {
     "nnunet_regularized_2d": {"shape": (2, 64, 64)},
     "pix2pix_2d": {"shape": (64, 80), "labels": False},
     "pix2pix_2d_inference": {"shape": (64, 80), "labels": False},
+    "probabilistic_2d": {"shape": (48, 48)},
+    "probabilistic_2d_maps": {"shape": (48, 48)},
     "regression_2d": {"shape": (32, 32), "numbers": 2},
 }
 """Old file -> what is drawn for it: shape of an image, and what its target is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,8 +128,7 @@ def convert_config(
     """
     old = read_old(Path(path))
     transfer = _moved(old, category)
-    if inference is not None:
-        _join(transfer, Path(inference))
+    joined = _join(transfer, Path(inference)) if inference is not None else ()
     config = _ordered({"name": _name(old.path), **transfer.new})
     draft = examine(config)
     return Conversion(
@@ -137,7 +136,7 @@ def convert_config(
         category=transfer.facts.category,
         trains=transfer.facts.trains,
         config=config,
-        report=transfer.ledger.entries(),
+        report=(*transfer.ledger.entries(), *joined),
         commands=tuple(_commands(transfer)),
         remarks=tuple(transfer.remarks),
         problems=tuple(draft.problems),
@@ -191,20 +190,49 @@ def _name(path: Path) -> str:
     return name or "converted"
 
 
-def _join(transfer: Transfer, path: Path) -> None:
-    """Add what an inference file says of tiles and post-processing."""
+def _join(transfer: Transfer, path: Path) -> tuple[Entry, ...]:
+    """Add what an inference file says of tiles and post-processing, and account for its keys."""
     old = read_old(path)
-    other = Transfer(old, identify(old, transfer.facts.category))
-    if other.facts.trains:
+    facts = identify(old)
+    if facts.trains:
         message = "is for training; --with takes the inference file that belongs to it"
         raise ConfigError(Problem(message, file=str(path)))
-    other.facts.dims = transfer.facts.dims
-    other.new["task"] = {"classes": transfer.new["task"].get("classes", [])}
-    inference.move_windows(other)
-    move_postprocess(other)
+    if facts.framework != transfer.facts.framework:
+        message = f"is of the framework '{facts.framework}', not '{transfer.facts.framework}'"
+        raise ConfigError(old.problem("model.framework", message))
+    other = _moved(old, transfer.facts.category)
     transfer.new.setdefault("inference", {}).update(other.new.get("inference", {}))
-    transfer.remark(f"tiles and post-processing are those of '{path}'")
     transfer.joined = other
+    transfer.remark(f"tiles and post-processing are those of '{path}'")
+    alike = _of_images(transfer) == _of_images(other)
+    if not alike:
+        transfer.remark(
+            f"'{path.name}' prepared images otherwise than the training file; here prediction does "
+            "what training did. If the training images were prepared before, do that for all"
+        )
+    return tuple(_joined(entry, path, alike=alike) for entry in other.ledger.entries())
+
+
+def _of_images(transfer: Transfer) -> list[Any]:
+    """Return what is done to images before the net, without what is done to targets alone."""
+    steps = transfer.new.get("data", {}).get("preprocess", [])
+    found = []
+    for step in steps:
+        params = dict(step["params"]) if isinstance(step, Mapping) else {}
+        keys = params.pop("keys", ["image"])
+        if "image" in keys:
+            found.append((step["name"] if isinstance(step, Mapping) else step, params))
+    return found
+
+
+def _joined(entry: Entry, path: Path, *, alike: bool) -> Entry:
+    named = replace(entry, key=f"{path.name}: {entry.key}")
+    if entry.key.startswith("data.preprocess") and not alike:
+        why = "prediction prepares images as training does, and the training file does otherwise"
+        return replace(named, outcome=Outcome.LOST, to="", note=why)
+    if entry.outcome is Outcome.CARRIED and not entry.to.startswith(("inference.", "the ")):
+        return replace(named, outcome=Outcome.IMPLIED, to="", note="the training file tells it")
+    return named
 
 
 def _commands(transfer: Transfer) -> list[str]:

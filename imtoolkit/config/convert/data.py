@@ -74,7 +74,8 @@ def _table(transfer: Transfer, place: Path, path: str) -> dict[str, Any]:
     header = _header(place)
     names = {"image": ("IM", "source_path"), "target": ("GT", "target_path"),
              "weight": ("CM", "costmap_path")}  # fmt: skip
-    params: dict[str, Any] = {"path": path}
+    # relative paths start where the command is given, as there, and not beside the table
+    params: dict[str, Any] = {"path": path, "root": "."}
     for ours, theirs in names.items():
         found = next((name for name in theirs if name in header), None)
         if found is not None or (not header and ours != "weight"):
@@ -161,7 +162,7 @@ def move_loader_section(transfer: Transfer) -> None:
 
 def _batch_size(transfer: Transfer, key: str) -> None:
     size, patches = transfer.get(key, 1), transfer.facts.per_image
-    if not isinstance(size, int):
+    if not isinstance(size, int) or not (transfer.facts.trains or transfer.get(key)):
         return
     note = f"counts patches here: {size} images of {patches} patches" if patches > 1 else ""
     transfer.put("data.loader.batch_size", size * patches)

@@ -105,4 +105,6 @@ def command(transfer: Transfer) -> str:
     words = ["imtoolkit", "predict", "latest", images, "--output", output]
     if transfer.get("model.model_extra.cpu_only") is True:
         words += ["--accelerator", "cpu"]
+    if str(transfer.get("mode")).lower() == "uncertainty_map":
+        words.append("--uncertainty")
     return shlex.join(words)

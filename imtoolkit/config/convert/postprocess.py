@@ -90,6 +90,37 @@ def _size_filter(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Mad
     return {"name": "remove_small", "params": {"size": params.get("min_size", 0)}}, ""
 
 
+def _discrete(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
+    """Post-processing of MONAI: the most probable class, or one above a threshold."""
+    classes = transfer.new.get("task", {}).get("classes", [])
+    value = params.get("threshold")
+    if value is None or isinstance(value, bool) or len(classes) != 2:
+        transfer.imply(key, "the class of each pixel is the result of a segmentation")
+        return None, ""
+    return {"name": "threshold", "params": {"of": classes[1], "value": float(value)}}, ""
+
+
+def _activation(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
+    del params
+    transfer.imply(key, "steps of inference.postprocess read probabilities")
+    return None, ""
+
+
+def _monai_small(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
+    del transfer, key
+    return {"name": "remove_small", "params": {"size": params.get("min_size", 64)}}, ""
+
+
+def _fill(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
+    del transfer, key, params
+    return {"name": "fill_holes", "params": {}}, ""
+
+
+def _parts(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
+    del transfer, key, params
+    return {"name": "connected_components", "params": {}}, "an object for each connected part"
+
+
 def _thin(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     del transfer, key, params
     return {"name": "thin", "params": {}}, ""
@@ -114,5 +145,10 @@ _RULES: Final[dict[str, Rule]] = {
     "topology_preserving_thinning": _thin,
     "generate_instance_clusters": _cluster,
     "RemovePadFromPrediction": _unpad,
+    "AsDiscrete": _discrete,
+    "Activations": _activation,
+    "RemoveSmallObjects": _monai_small,
+    "FillHoles": _fill,
+    "label": _parts,
 }
 """Name of a function there -> what makes it a step here."""

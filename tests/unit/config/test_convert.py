@@ -261,7 +261,8 @@ def test_the_folders_that_are_there_decide_the_layout(converted: Any, tmp_path: 
     table = tmp_path / "pairs.csv"
     table.write_text("IM,GT\na.tif,b.tif\n")
     found = converted({"data.data_path": str(table)}).config["data"]["source"]
-    assert found == {"name": "csv", "params": {"path": str(table), "image": "IM", "target": "GT"}}
+    params = {"path": str(table), "root": ".", "image": "IM", "target": "GT"}
+    assert found == {"name": "csv", "params": params}
     folders = {"source_dir": "/a/raw", "target_dir": "/a/seg", "image_type": "tif"}
     found = converted({"data.data_path": folders}).config["data"]["source"]["params"]
     assert (found["image"], found["target"]) == ("/a/raw/*.tif", "/a/seg/*.tif")
@@ -278,8 +279,15 @@ def test_an_inference_file_joins_its_training_file(tmp_path: Path) -> None:
         "imtoolkit predict latest 'data/stacks/test/*_IM.tiff' --output data/stacks/predicted "
         "--accelerator cpu"
     )
+    told = [entry for entry in conversion.report if entry.key.startswith(f"{infer.name}: ")]
+    assert len(told) == len(imt.convert_config(infer).report)
+    # the training file pads along Z, the inference file to multiples of 4
+    padding = next(entry for entry in told if entry.key.endswith("data.preprocess.1.params.k"))
+    assert padding.outcome is Outcome.LOST
     with pytest.raises(ConfigError, match="is for training"):
         imt.convert_config(train, inference=train)
+    with pytest.raises(ConfigError, match="is of the framework 'pix2pix', not 'FCN'"):
+        imt.convert_config(train, inference=infer.with_name("pix2pix_2d_inference.yaml"))
 
 
 def test_weights_of_a_monai_net_are_started_from_where_they_are_there(
