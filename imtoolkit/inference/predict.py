@@ -25,6 +25,7 @@ def predict_tiled(
     batch_size: int = 4,
     flips: bool = False,
     multiple: Sequence[int] | int = 1,
+    vectors: int = 0,
 ) -> Tensor:
     """Predict an image of any size, tile by tile.
 
@@ -38,6 +39,8 @@ def predict_tiled(
         flips: Average over all mirrored copies of the image.
         multiple: The net needs sides that are multiples of this (a number, or one for each);
             whole images are padded to it. A tile is expected to fit.
+        vectors: Leading channels of the output that are a vector along the spatial axes, which
+            turns with a mirrored image.
 
     Returns:
         Float32 tensor ``(1, K, [Z,] Y, X)`` on the device of the image.
@@ -49,7 +52,7 @@ def predict_tiled(
         message = f"got a batch of {image.shape[0]} images; expected one image (1, C, ...)"
         raise ValueError(message)
     if flips:
-        net = mirrored(net, spatial_dims=image.ndim - 2)
+        net = mirrored(net, spatial_dims=image.ndim - 2, vectors=vectors)
     shape = tuple(image.shape[2:])
     size = tuple(tile) if tile is not None else _round_up(shape, multiple)
     padded = pad_to(image, [max(a, b) for a, b in zip(shape, size, strict=True)])
@@ -86,21 +89,40 @@ def mean_over_tiles(
     return torch.cat(said).mean(0, keepdim=True)
 
 
-def mirrored(net: Net, spatial_dims: int) -> Net:
+def mirrored(net: Net, spatial_dims: int, vectors: int = 0) -> Net:
     """Return a net that averages its output over all mirrored copies of its input.
 
     An output with a value for each pixel is mirrored back first; values for the whole image
     ``(N, K)`` are averaged as they are.
+
+    Args:
+        net: The net.
+        spatial_dims: 2 or 3.
+        vectors: Leading channels that are components along the axes ``[Z,] Y, X``: a mirrored axis
+            changes the sign of its component.
     """
     axes = range(2, 2 + spatial_dims)
     subsets = [s for n in range(spatial_dims + 1) for s in itertools.combinations(axes, n)]
 
     def average(image: Tensor) -> Tensor:
         outputs = ((subset, net(image.flip(subset)).float()) for subset in subsets)
-        total = sum(raw.flip(subset) if raw.ndim > 2 else raw for subset, raw in outputs)
+        total = sum(
+            _turned(raw.flip(subset), subset, vectors) if raw.ndim > 2 else raw
+            for subset, raw in outputs
+        )
         return total / len(subsets)  # type: ignore[return-value]  # sum() of tensors is a tensor
 
     return average
+
+
+def _turned(raw: Tensor, axes: Sequence[int], vectors: int) -> Tensor:
+    """Change the sign of the components of vectors along mirrored axes."""
+    own = [axis - 2 for axis in axes if axis - 2 < vectors]
+    if not own:
+        return raw
+    signs = raw.new_ones(raw.shape[1])
+    signs[own] = -1
+    return raw * signs.reshape(-1, *[1] * (raw.ndim - 2))
 
 
 def pad_to(image: Tensor, shape: Sequence[int]) -> Tensor:

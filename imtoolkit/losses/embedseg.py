@@ -125,6 +125,7 @@ class EmbedSegLoss(nn.Module):
     """
 
     of_pixels = True
+    of_embeddings = True
 
     def __init__(
         self,

@@ -51,6 +51,8 @@ class WeightedSum(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the sum, and each term without its weight.
 
+        A loss of parts tells them by its ``last_parts``; they stand after it as ``term/part``.
+
         Args:
             raw: Output of the net: ``(B, K, [Z,] Y, X)`` or ``(B, K)``, or named ones.
             batch: Holds the targets, and the cost map under ``weight``.
@@ -72,6 +74,7 @@ class WeightedSum(nn.Module):
                 waits = step is not None and step < term.warmup_steps
                 total = total + value * (0.0 if waits else term.weight)
                 values[term.name] = value.detach()
+                values |= {f"{term.name}/{part}": own for part, own in _parts(term.loss).items()}
         self.last_terms = values
         return total, dict(values)
 
@@ -129,6 +132,16 @@ class DeepSupervision(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         result: tuple[Tensor, dict[str, Tensor]] = self.loss(raw, batch, step)
         return result
+
+
+def _parts(loss: nn.Module | None) -> dict[str, Tensor]:
+    """Return the parts of the last value of a loss, or of the one that it wraps."""
+    while loss is not None:
+        if hasattr(loss, "last_parts"):
+            parts: Any = loss.last_parts
+            return dict(parts)
+        loss = getattr(loss, "loss", None)
+    return {}
 
 
 def _resized(batch: Mapping[str, Any], like: Tensor) -> dict[str, Any]:

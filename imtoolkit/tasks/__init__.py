@@ -29,6 +29,7 @@ CATEGORIES: Final[dict[str, str]] = {
     "multitask": "imtoolkit.tasks.multitask:MultitaskTask",
     "pix2pix": "imtoolkit.tasks.pix2pix:Pix2PixTask",
     "probabilistic_unet": "imtoolkit.tasks.probabilistic_unet:ProbabilisticUNetTask",
+    "embedseg": "imtoolkit.tasks.embedseg:EmbedSegTask",
 }
 """Category -> the class of its task."""
 

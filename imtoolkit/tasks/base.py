@@ -33,6 +33,7 @@ from imtoolkit.nets.loading import LoadReport, load_matching, renamed
 
 from . import optimization
 from .goals import Goal
+from .goals.base import PixelSize
 from .means import EpochMeans
 from .measuring import Measuring
 from .moments import choose_states, classes_of, states_by_name
@@ -226,6 +227,20 @@ class Task(Measuring):
         """Predict one whole image: tile by tile, unless a task does otherwise."""
         return self.tiled(image, stage, more=more)
 
+    def raw_or_objects(
+        self, image: Tensor, stage: Stage, spacing: PixelSize = None, **more: Tensor
+    ) -> Any:
+        """Return the output for a whole image, or the objects of one that is too large for it.
+
+        Args:
+            image: ``(1, C, [Z,] Y, X)`` on the device of the nets.
+            stage: See `tiled`.
+            spacing: Pixel size of the image, which steps of post-processing in physical units need.
+            more: Further inputs of the net, see `apply_net`.
+        """
+        del spacing
+        return self.whole(image, stage, **more)
+
     def tiled(
         self,
         image: Tensor,
@@ -257,7 +272,13 @@ class Task(Measuring):
             blend=self.inference.blend.value,
             batch_size=self.inference.batch_size,
             flips=self.averages_flips(stage),
+            vectors=self.vector_channels,
         )
+
+    @property
+    def vector_channels(self) -> int:
+        """Leading channels of the output that are a vector, whose signs turn with the image."""
+        return 0
 
     def at_once(self, net: Net, image: Tensor, stage: Stage) -> Tensor:
         """Apply a function to a whole image, padded where the net takes no such size.
@@ -274,16 +295,18 @@ class Task(Measuring):
         """Tell whether a stage averages over mirrored copies; validation does without."""
         return self.inference.flips and stage in (Stage.TEST, Stage.PREDICT)
 
-    def predict_image(self, image: Tensor, **more: Tensor) -> Any:
+    def predict_image(self, image: Tensor, *, spacing: PixelSize = None, **more: Tensor) -> Any:
         """Predict one whole image outside of a trainer.
 
         Args:
             image: ``(C, [Z,] Y, X)`` or ``(1, C, [Z,] Y, X)``, preprocessed, on any device.
+            spacing: Pixel size of the (preprocessed) image, see `raw_or_objects`.
             more: Further inputs of the net, such as ``tabular`` ``(F,)`` or ``(1, F)``.
 
         Returns:
             Float32 output ``(K, [Z,] Y, X)`` or ``(K,)`` on the device of the task; a dict of them
-            for a net of named outputs.
+            for a net of named outputs. Of an image that goes by blocks its objects, integers
+            ``([Z,] Y, X)``.
         """
         batched = image[None] if image.ndim == self.facts.spatial_dims + 1 else image
         # with a precision such as bf16-true the weights themselves are of another type
@@ -293,7 +316,8 @@ class Task(Measuring):
             for key, value in more.items()
         }
         with evaluating(self), torch.inference_mode():
-            return first_of(self.whole(batched.to(self.device, dtype), Stage.PREDICT, **beside))
+            given = batched.to(self.device, dtype)
+            return first_of(self.raw_or_objects(given, Stage.PREDICT, spacing, **beside))
 
     # --- weights ----------------------------------------------------------------------------------
 

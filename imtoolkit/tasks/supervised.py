@@ -14,18 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from imtoolkit.config.sections import InferenceConfig, LossTerm, TaskConfig
-from imtoolkit.core.batch import IMAGE, Batch, Stage, StepOutput
+from imtoolkit.core.batch import IMAGE, SPACING, Batch, Stage, StepOutput
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.core.facts import DataFacts
+from imtoolkit.inference.postprocess.base import Makes
 from imtoolkit.losses.weighted_sum import DeepSupervision
 from imtoolkit.metrics.suite import MetricSuite
 from imtoolkit.nets.building import build_net
 from imtoolkit.nets.outputs import all_outputs
 
 from .base import Task
+from .blocks import blocks_for, label_by_blocks
 from .building import build_terms, net_of
 from .goals import OUTPUT, Goal
-from .goals.base import PixelSize
+from .goals.base import PixelSize, one_size
 from .goals.metrics import metrics_of
 from .measuring import Prediction
 from .rows import Row
@@ -119,7 +121,10 @@ class SupervisedTask(Task):
         if stage is Stage.TRAIN:
             return self.judged(self.outputs(batch), batch, stage)
         more = self.further_inputs(batch, self.main_role)
-        return self.judged([self.whole(batch[IMAGE], stage, **more)], batch, stage)
+        raw = self.raw_or_objects(batch[IMAGE], stage, batch.get(SPACING), **more)
+        if not raw.is_floating_point():
+            return StepOutput(None, raw=raw)  # of blocks the objects alone are kept
+        return self.judged([raw], batch, stage)
 
     def judged(self, outputs: list[Tensor], batch: Batch, stage: Stage) -> StepOutput:
         """Compute the loss of outputs, where the batch holds the truth."""
@@ -164,6 +169,26 @@ class SupervisedTask(Task):
         if self.goal.dense:
             return self.tiled(image, stage, more=more)
         return self.at_once(partial(self.apply_net, **more), image, stage)
+
+    def raw_or_objects(
+        self, image: Tensor, stage: Stage, spacing: PixelSize = None, **more: Tensor
+    ) -> Tensor:
+        """Return the output; of a large image whose result is objects these, found by blocks.
+
+        Returns:
+            Float32 tensor ``(1, K, [Z,] Y, X)``, or ``(1, K)``; of blocks int32 ``(1, [Z,] Y, X)``.
+        """
+        goal = self.goal
+        sizes = None
+        if goal.dense and goal.makes is Makes.INSTANCES:
+            sizes = blocks_for(image.shape[2:], self.inference)
+        if sizes is None:
+            return self.whole(image, stage, **more)
+
+        def objects(part: Tensor) -> Tensor:
+            return goal.postprocess(self.whole(part, stage, **more)[0], one_size(spacing))
+
+        return label_by_blocks(objects, image, *sizes)
 
     def postprocess(self, raw: Tensor, spacing: PixelSize = None) -> Tensor:
         """Return the result of an output, with or without the axis of the batch."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from imtoolkit.config.sections import (
     ClassificationConfig,
+    EmbedSegConfig,
     EnhancementConfig,
     HeadConfig,
     MultitaskConfig,
@@ -15,8 +16,9 @@ from imtoolkit.config.sections import (
     SegmentationConfig,
     TaskConfig,
 )
+from imtoolkit.core.batch import CENTRE_OFFSETS
 from imtoolkit.core.errors import ConfigError, Problem
-from imtoolkit.core.facts import ColumnTarget, TargetKind, TargetSpec
+from imtoolkit.core.facts import ColumnTarget, TargetKind, TargetMap, TargetSpec
 
 
 def target_of_config(config: TaskConfig) -> TargetSpec:
@@ -37,10 +39,18 @@ def target_of_config(config: TaskConfig) -> TargetSpec:
         return TargetSpec(TargetKind.IMAGE)
     if isinstance(config, ProbabilisticUNetConfig):
         return TargetSpec(TargetKind.LABELS, tuple(config.classes), annotations=True)
+    if isinstance(config, EmbedSegConfig):
+        return TargetSpec(TargetKind.INSTANCES, maps=(_centres(config),))
     if isinstance(config, MultitaskConfig):
         return _of_heads(config.heads)
     message = f"got a {type(config).__name__} for the category '{config.category}'"
     raise ConfigError(Problem(message, where="task.category"))
+
+
+def _centres(config: EmbedSegConfig) -> TargetMap:
+    """Return the map of centres; distances between pixels count by their size."""
+    size = {} if config.anisotropy is None else {"spacing": list(config.anisotropy)}
+    return TargetMap(CENTRE_OFFSETS, {"centre": config.centre, **size})
 
 
 def _class_kind(config: ClassificationConfig | HeadConfig) -> TargetKind:

@@ -102,7 +102,8 @@ class Predictor(ImagePredictor):
         if self.columns:
             more[TABULAR] = encode_tabular(dict(row or {}), self.config.data, facts)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            return self.task.predict_image(image, **more), undo
+            found = self.task.predict_image(image, spacing=undo.prepared_spacing, **more)
+            return found, undo
 
 
 def _other_shape(image: torch.Tensor, facts: DataFacts) -> str:

@@ -23,6 +23,7 @@ from .data import (
     TabularConfig,
 )
 from .probabilistic import ProbabilisticUNetConfig, UncertaintyConfig
+from .embedseg import EmbedSegConfig
 from .task import (
     ClassificationConfig,
     EnhancementConfig,
@@ -58,6 +59,7 @@ __all__ = [
     "DataConfig",
     "EarlyStoppingConfig",
     "EmaConfig",
+    "EmbedSegConfig",
     "EnhancementConfig",
     "EvaluationConfig",
     "HeadConfig",

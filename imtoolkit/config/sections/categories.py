@@ -2,6 +2,7 @@
 
 from .adversarial import Pix2PixConfig
 from .probabilistic import ProbabilisticUNetConfig
+from .embedseg import EmbedSegConfig
 from .task import (
     ClassificationConfig,
     EnhancementConfig,
@@ -21,5 +22,6 @@ CATEGORIES: dict[str, type[TaskConfig]] = {
     "multitask": MultitaskConfig,
     "pix2pix": Pix2PixConfig,
     "probabilistic_unet": ProbabilisticUNetConfig,
+    "embedseg": EmbedSegConfig,
 }
 """Value of `task.category` -> the dataclass that decodes the section; a new task adds one line."""

@@ -29,6 +29,10 @@ class InferenceConfig:
     """Tiles in a batch."""
     flips: bool = False
     """Average over mirrored copies in prediction and test (test-time augmentation)."""
+    block: Optional[list[int]] = None
+    """Size `[Z,] Y, X` of the blocks in which larger images are predicted where the result is objects: those of neighbouring blocks are joined, so that memory holds one block beside image and result. Left out, images of more than 67 million pixels go by blocks of 4096 x 4096, stacks of 256 x 256 x 256."""
+    block_overlap: Optional[list[int]] = None
+    """Pixels `[Z,] Y, X` that neighbouring blocks share: twice the length of an object is safe, and a longer one is joined from parts. Left out, a quarter of the block, at most 256."""
     checkpoint: str = "best"
     """Which state predicts and is evaluated: `best`, `last`, or `best-<metric>`."""
     format: Optional[str] = None

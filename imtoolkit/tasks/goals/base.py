@@ -172,6 +172,8 @@ class Goal(ABC):
             What the chain makes, image by image: of masks, classes and objects integers ``([B,]
             [Z,] Y, X)``.
         """
+        if not raw.is_floating_point():
+            return raw  # the objects of an image that went by blocks
         first = self.first_result(raw)
         if not self.chain.steps:
             return first
