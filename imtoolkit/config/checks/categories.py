@@ -206,7 +206,8 @@ def _columns_twice(values: Values, key: str) -> Iterator[Problem]:
 
 
 def _outputs(values: Values) -> Iterator[Problem]:
-    if values.get("task.category") not in (*KINDS, "noise2void", "pix2pix", "probabilistic_unet"):
+    of_one_output = (*KINDS, "noise2void", "embedseg", "pix2pix", "probabilistic_unet")
+    if values.get("task.category") not in of_one_output:
         return
     for name, term in (values.get("task.losses") or {}).items():
         if term.get("prediction") is not None:

@@ -183,9 +183,10 @@ def _degrade(values: Values) -> Iterator[Problem]:
     if category in _NO_IMAGES or (
         category == "multitask" and "enhancement" not in [head.get("kind") for head in heads]
     ):
+        article = "an" if category.startswith("e") else "a"
         message = (
-            f"makes pairs of images for a task that learns images, which a {category} does not. "
-            "Move the transforms to data.augment"
+            f"makes pairs of images for a task that learns images, which {article} {category} does "
+            "not. Move the transforms to data.augment"
         )
         yield values.place("data.degrade").problem(message)
     for name, source in (values.get("data.sources") or {}).items():
@@ -200,7 +201,9 @@ def _degrade(values: Values) -> Iterator[Problem]:
 
 
 _OF_TABLE: Final = ("classification", "regression")
-_NO_IMAGES: Final = ("segmentation", "classification", "regression", "probabilistic_unet")
+_NO_IMAGES: Final = (
+    *("segmentation", "embedseg", "classification", "regression", "probabilistic_unet"),
+)
 
 CHECKS: Final = (_axes, _split, _sizes, _sources, _same_files, _tabular, _degrade)
 """All of them, in the order in which they are made."""

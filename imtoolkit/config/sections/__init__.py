@@ -22,8 +22,8 @@ from .data import (
     SplitConfig,
     TabularConfig,
 )
-from .probabilistic import ProbabilisticUNetConfig, UncertaintyConfig
 from .embedseg import EmbedSegConfig
+from .probabilistic import ProbabilisticUNetConfig, UncertaintyConfig
 from .task import (
     ClassificationConfig,
     EnhancementConfig,

@@ -1,8 +1,8 @@
 """Which dataclass decodes the section ``task``; a new category adds one line."""
 
 from .adversarial import Pix2PixConfig
-from .probabilistic import ProbabilisticUNetConfig
 from .embedseg import EmbedSegConfig
+from .probabilistic import ProbabilisticUNetConfig
 from .task import (
     ClassificationConfig,
     EnhancementConfig,

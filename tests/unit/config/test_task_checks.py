@@ -37,6 +37,7 @@ GOOD = {
     "enhancement": "  residual: true\n  data_range: [0, 1]\n",
     "noise2void": "  masked: 0.05\n  replace: median\n",
     "multitask": HEADS,
+    "embedseg": "  centre: centroid\n  n_sigma: 1\n  anisotropy: [2, 1]\n  grid: 256\n",
 }
 
 
@@ -84,6 +85,24 @@ def test_metrics_of_heads_may_be_bare_names(write: Any) -> None:
         ("noise2void", "  masked: 0\n", "task.masked: is a fraction of the pixels"),
         ("noise2void", "  radius: 0\n", "task.radius: must be at least 1, got 0"),
         ("noise2void", "  replace: mean\n", "'mean' is not known"),
+        ("embedseg", "  centre: centre\n", "task.centre: 'centre' is not known"),
+        ("embedseg", "  n_sigma: 4\n", "task.n_sigma: must be between 1 and 3"),
+        ("embedseg", "  grid: 0\n", "task.grid: is a length in pixels above 0"),
+        ("embedseg", "  object_radius: -1.0\n", "task.object_radius: is a length"),
+        ("embedseg", "  anisotropy: [4, 0]\n", "relative to that along X, such as [4, 1, 1]"),
+        ("embedseg", "inference: {probabilities: true}\n", "no probabilities of classes"),
+        ("embedseg", "inference: {block: [64]}\n", "expects [Y, X] or [Z, Y, X] in pixels"),
+        ("embedseg", "inference: {block_overlap: [8, 8]}\n", "belongs to inference.block"),
+        (
+            "embedseg",
+            "inference: {block: [64, 64], block_overlap: [64, 8]}\n",
+            "inference.block_overlap: must be less than the block, [64, 64]",
+        ),
+        (
+            "embedseg",
+            "inference: {block: [64, 64], block_overlap: [8, 8, 8]}\n",
+            "has another number of sides than the block",
+        ),
         ("multitask", "", "names the outputs of the net"),
         ("multitask", "  heads: {a: {kind: regresion}}\n", "Did you mean 'regression'?"),
         ("multitask", "  heads: {image: {kind: regression}}\n", "'image' has a meaning of its own"),
@@ -137,6 +156,8 @@ def test_what_makes_no_sense_is_told(
         ("regression", "val/mae/score"),
         ("enhancement", "val/psnr"),
         ("noise2void", "val/psnr"),
+        ("embedseg", "val/ap/50"),
+        ("embedseg", "val/pooled_ap/75"),
         ("multitask", "val/mask/dice/cell"),
         ("multitask", "val/kind/auroc"),
         ("multitask", "val/age/mae"),

@@ -148,7 +148,8 @@ IMAGES = (
     *("mse", "rmse", "l1", "smooth_l1", "huber", "charbonnier", "psnr", "ssim", "ms_ssim", "fsim"),
     *("gaussian_derivative", "spectral", "wavelet", "perpendicular"),
 )
-ELSEWHERE = ("computed", "supervised_contrastive", "perceptual")  # need other outputs, or a file
+# need other outputs, or a file
+ELSEWHERE = ("computed", "supervised_contrastive", "perceptual", "embedseg")
 
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

