@@ -129,7 +129,7 @@ INSTANCE_PARTS: Final[dict[str, tuple[str, ...]]] = {
     "ap": tuple(str(percent) for percent in range(50, 100, 5)),
     "instance_f1": (),
     "panoptic_quality": ("sq", "rq"),
-    "matched_iou": ("true",),
+    "matched_iou": ("true", "predicted"),
     "object_count": (),
 }
 """Metric of objects -> its parts, such as ``ap/50``; each is logged as ``pooled_ap/50`` as well."""

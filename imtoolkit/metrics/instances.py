@@ -182,10 +182,11 @@ class PanopticQualityMetric(_AtOneThreshold):
 
 
 class MatchedIoUMetric(_AtOneThreshold):
-    """Mean IoU of the matched objects; ``matched_iou/true`` takes missed objects in with 0.
+    """Mean IoU of the matched objects: how well what was found is outlined, whatever was missed.
 
-    The two are StarDist's ``mean_matched_score`` and ``mean_true_score``. The first tells how well
-    the outlines of what was found are drawn, whatever was missed.
+    ``matched_iou/true`` is the mean over all true objects, those that were missed with 0, and
+    ``matched_iou/predicted`` that over all predicted ones, false ones with 0. StarDist calls the
+    first two ``mean_matched_score`` and ``mean_true_score``.
 
     Args:
         threshold: Smallest intersection over union of a match, in (0, 1].
@@ -195,8 +196,12 @@ class MatchedIoUMetric(_AtOneThreshold):
 
     def formula(self, sums: Array) -> dict[str, Array]:
         """See `CountedMetric`."""
-        tp, _, fn, iou = sums.T
-        return {self.name: ratio(iou, tp), f"{self.name}/true": ratio(iou, tp + fn)}
+        tp, fp, fn, iou = sums.T
+        return {
+            self.name: ratio(iou, tp),
+            f"{self.name}/true": ratio(iou, tp + fn),
+            f"{self.name}/predicted": ratio(iou, tp + fp),
+        }
 
 
 class ObjectCountMetric(InstanceMetric):

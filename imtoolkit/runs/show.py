@@ -5,28 +5,38 @@ from __future__ import annotations
 import base64
 import html
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from imtoolkit.runs.run import Run
 
+_FEW: Final = 4
+
 
 def told_apart(names: Iterable[str]) -> list[str]:
     """Return the names of metrics without those that repeat another.
 
     The mean over the classes is the value of the only class where there is but one: the class is
-    shown, which says what was measured.
+    shown, which says what was measured. Of many thresholds of average precision two are shown.
 
     Example:
         >>> told_apart(["loss", "dice", "dice/nucleus", "iou", "iou/cell", "iou/gap"])
         ['loss', 'dice/nucleus', 'iou', 'iou/cell', 'iou/gap']
+        >>> told_apart(["ap", *(f"ap/{percent}" for percent in range(50, 100, 5))])
+        ['ap', 'ap/50', 'ap/75']
     """
     names = list(names)
     children = Counter(name.rpartition("/")[0] for name in names)
-    return [name for name in names if children[name] != 1]
+    return [name for name in names if children[name] != 1 and not _is_one_of_many(name, children)]
+
+
+def _is_one_of_many(name: str, children: Mapping[str, int]) -> bool:
+    metric, _, part = name.rpartition("/")
+    kind = metric.rpartition("/")[2]
+    return kind in ("ap", "pooled_ap") and part not in ("50", "75") and children[metric] > _FEW
 
 
 def metric_table(run: Run) -> list[tuple[str, float, float, float]]:

@@ -53,6 +53,7 @@ def dense(prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
             found["instance_f1"] = 2 * precision * recall / (precision + recall) if tp else 0.0
             found["matched_iou"] = float(matched.mean()) if tp else math.nan
             found["matched_iou/true"] = float(matched.sum()) / len(true)
+            found["matched_iou/predicted"] = float(matched.sum()) / len(ours)
             found["panoptic_quality/sq"] = found["matched_iou"]
             found["panoptic_quality/rq"] = found["instance_f1"]
             found["panoptic_quality"] = found["matched_iou"] * found["instance_f1"] if tp else 0.0
