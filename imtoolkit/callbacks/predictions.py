@@ -62,8 +62,14 @@ class SavePredictions(pl.Callback):
         if not trainer.is_global_zero or all(goal.dense for goal in goals):
             return
         suite = pl_module.metrics(Stage.TEST)  # type: ignore[operator]  # of a task
+        of_images = {name: part for name, part in suite.parts.items() if part.records is not None}
         rows = [
-            {name: value for name, value in row.items() if name in PLACES or suite.is_record(name)}
+            {
+                name: value
+                for name, value in row.items()
+                if name in PLACES
+                or any(part.is_record(name, head) for head, part in of_images.items())
+            }
             for row in pl_module.rows[Stage.TEST]  # type: ignore[index]  # of a task
         ]
         write_text(self.folder / TABLE, pd.DataFrame(rows).to_csv(index=False))

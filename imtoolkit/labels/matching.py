@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from scipy import optimize, sparse
 from scipy.sparse import csgraph
 
+from .assignment import best_pairs
 from .overlaps import Overlap
 
 _MOST_CELLS: Final = 1 << 18
-"""Cells of a group that is solved as a dense table; larger ones are solved sparsely."""
+"""Cells of a group that is solved as a dense table; larger ones are solved pair by pair."""
 
 Places = NDArray[np.int64]
 
@@ -120,20 +121,11 @@ def _solved(rows: Places, columns: Places, iou: NDArray[np.float64]) -> Places:
     down, across = int(rows.max()) + 1, int(columns.max()) + 1
     # a pair more outweighs whatever the others may lose in IoU
     gain = 1 + iou / (2 * min(down, across))
-    if down * across <= _MOST_CELLS:
-        table = np.zeros((down, across))
-        table[rows, columns] = gain
-        taken = optimize.linear_sum_assignment(table, maximize=True)
-    else:  # an object of the first image may stay alone: that is a partner of its own, which costs
-        alone = np.arange(down)
-        cost = sparse.csr_array(
-            (
-                np.concatenate([2 - gain, np.full(down, 2.0)]),
-                (np.concatenate([rows, alone]), np.concatenate([columns, across + alone])),
-            ),
-            shape=(down, across + down),
-        )
-        taken = csgraph.min_weight_full_bipartite_matching(cost)
+    if down * across > _MOST_CELLS:
+        return best_pairs(rows, columns, gain)
+    table = np.zeros((down, across))
+    table[rows, columns] = gain
+    taken = optimize.linear_sum_assignment(table, maximize=True)
     partner = np.full(down, -1)
     partner[taken[0]] = taken[1]
     return np.flatnonzero(partner[rows] == columns)

@@ -45,7 +45,10 @@ def as_image_metric(metric: Any, classes: Sequence[str] = ()) -> ImageMetric:
     if isinstance(metric, TorchMetric):
         return _TorchImageMetric(metric, classes)
     if isinstance(metric, PanopticQualityMetric):
-        message = "PanopticQualityMetric compares instances, and this task predicts classes"
+        message = (
+            "PanopticQualityMetric of MONAI compares pairs of class and instance maps; for objects "
+            "take panoptic_quality"
+        )
         raise ComponentError(message)
     if isinstance(metric, MonaiMetric):
         return _MonaiImageMetric(metric, classes)

@@ -7,6 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from imtoolkit.labels import match, overlap
 from imtoolkit.labels import matching as matching_module
 from imtoolkit.labels import pairs as pairs_module
+from imtoolkit.labels.assignment import best_pairs
 from imtoolkit.labels.ignored import overlap_of_counted
 from imtoolkit.labels.pairs import count_pairs
 
@@ -62,7 +63,32 @@ def test_as_many_are_matched_as_a_dense_assignment_matches(
             assert (ours.iou >= threshold).all()
 
 
-def test_the_sparse_solver_finds_what_the_dense_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("seed", range(60))
+def test_pairs_of_the_highest_gain_are_chosen(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(1, 14, 2)
+    # rounded, so that there are ties
+    table = np.round(rng.uniform(0.1, 1, shape), 1 + seed % 3) * (rng.random(shape) < 0.4)
+    rows, columns = np.nonzero(table)
+    chosen = best_pairs(rows, columns, table[rows, columns])
+    best = table[linear_sum_assignment(table, maximize=True)].sum()
+    assert table[rows, columns][chosen].sum() == pytest.approx(best)
+    assert len(np.unique(rows[chosen])) == len(np.unique(columns[chosen])) == len(chosen)
+
+
+def test_a_long_chain_of_conflicts_is_resolved() -> None:
+    # each row has its own column, and a better one that the next row needs
+    count = 3000
+    rows = np.repeat(np.arange(count), 2)
+    columns = rows + np.tile([0, 1], count)
+    gains = np.tile([1.2, 1.1], count)
+    kept = columns < count
+    chosen = best_pairs(rows[kept], columns[kept], gains[kept])
+    assert (columns[kept][chosen] == np.arange(count)).all()
+    assert not len(best_pairs(rows[:0], columns[:0], gains[:0]))
+
+
+def test_a_large_group_is_matched_like_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
     found = overlap(random_labels(1, (60, 60), 300), random_labels(2, (60, 60), 300))
     dense = match(found, 0.01)
     monkeypatch.setattr(matching_module, "_MOST_CELLS", 0)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from monai.metrics.panoptic_quality import compute_panoptic_quality
 from scipy.optimize import linear_sum_assignment
 
 from imtoolkit.core import registry
@@ -292,3 +293,17 @@ def test_images_without_a_target_are_left_out_of_the_pool() -> None:
     frame = pd.DataFrame([*rows, {"id": "x", "dataset": "data"}])  # as a table holds them
     assert suite.of_set(frame.to_dict("records")) == suite.of_set(rows)
     assert suite.of_set([]) == {}
+
+
+def test_panoptic_quality_is_that_of_monai() -> None:
+    for seed in range(4):
+        prediction, target = random_pair(seed, (48, 56))
+        numbers = [torch.from_numpy(np.unique(image, return_inverse=True)[1].reshape(image.shape))
+                   for image in (prediction, target)]  # fmt: skip
+        row = row_of(prediction, target)
+        for name, ours in (("pq", ""), ("sq", "/sq"), ("rq", "/rq")):
+            # theirs matches above the threshold, ours from it on
+            theirs = compute_panoptic_quality(
+                *numbers, metric_name=name, match_iou_threshold=0.5 - 1e-6
+            )
+            assert row[f"panoptic_quality{ours}"] == pytest.approx(float(theirs), abs=1e-5)
