@@ -124,6 +124,7 @@ class DataFacts:
             then those of domain A, `target_channels` those of B.
         domain_samples: Number of images of each domain by split, such as ``{"train": {"A": 90,
             "B": 60}}``, where there are two domains.
+        objects: Number of objects in each split, where targets are instances.
     """
 
     spatial_dims: int
@@ -146,6 +147,7 @@ class DataFacts:
     missing: dict[str, int] = field(default_factory=dict)
     target_patch_size: tuple[int, ...] | None = None
     domain_samples: dict[str, dict[str, int]] = field(default_factory=dict)
+    objects: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

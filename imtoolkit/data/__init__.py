@@ -23,6 +23,7 @@ BUILTINS = {
         "stain_separation": "imtoolkit.data.transforms.stains:StainSeparation",
         "for_domain": "imtoolkit.data.transforms.domain:ForDomain",
         "binarize_target": "imtoolkit.data.transforms.labels:BinarizeTarget",
+        "connected_components": "imtoolkit.data.transforms.labels:ConnectedComponents",
         "map_labels": "imtoolkit.data.transforms.labels:MapLabels",
         "pad_to_multiple": "imtoolkit.data.transforms.grid:PadToMultiple",
         "enlarge": "imtoolkit.data.transforms.enlarge:Enlarge",

@@ -93,8 +93,7 @@ def check_labels(labels: Pixels, spec: TargetSpec, *, where: str) -> Found:
     Labels stored as floats are accepted if they are whole.
     """
     if labels.shape[0] > 1 and not spec.annotations:
-        message = f"target has {labels.shape[0]} channels, expected one with a label for each pixel"
-        return [Problem(f"{message}. Choose one, or save labels instead of colours", where)], []
+        return [Problem(_channels(labels, spec), where)], []
     if labels.dtype.kind not in "biuf":
         return [Problem(f"labels are of type {labels.dtype}, expected whole numbers", where)], []
     if labels.dtype.kind == "f":
@@ -112,9 +111,22 @@ def check_labels(labels: Pixels, spec: TargetSpec, *, where: str) -> Found:
     count = len(spec.classes)
     if lowest < 0 or (spec.kind is TargetKind.LABELS and count and highest >= count):
         return [Problem(_outside(labels, spec), where)], []
-    if highest == 0:
+    if highest == 0 and spec.kind is not TargetKind.INSTANCES:  # those are counted for the set
         return [], [f"{where}: target is empty: every pixel is 0"]
     return [], []
+
+
+def _channels(labels: Pixels, spec: TargetSpec) -> str:
+    count = len(labels)
+    message = f"target has {count} channels, expected one with a label for each pixel"
+    if spec.kind is not TargetKind.INSTANCES or count not in (3, 4):
+        return f"{message}. Choose one, or save labels instead of colours"
+    return (
+        f"{message}: objects are drawn in colours, it seems. Save the number of each object, not "
+        "its colour: numpy.unique(colours.reshape(-1, "
+        f"{count}), axis=0, return_inverse=True) numbers them. If the channels are equal, choose "
+        "one with data.target_channels: [0]"
+    )
 
 
 def _check_arrays(

@@ -20,7 +20,7 @@ from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import CacheKind, DataConfig
 from imtoolkit.core.batch import DRAW, TARGET, TARGET_DRAW, Batch
 from imtoolkit.core.errors import DataError, listed
-from imtoolkit.core.facts import DataFacts, TargetSpec
+from imtoolkit.core.facts import DataFacts, TargetKind, TargetSpec
 from imtoolkit.core.schedules import NumberSchedule
 from imtoolkit.core.seeding import mix
 from imtoolkit.data.batched.module import BatchedAugment
@@ -47,6 +47,7 @@ from imtoolkit.data.splits import write_splits
 from imtoolkit.data.summary import Summary, UnpairedSummary
 from imtoolkit.data.table import SPLITS, Manifest
 from imtoolkit.data.tabular import TabularEncoder
+from imtoolkit.data.target_maps import try_maps
 from imtoolkit.data.transforms.base import RandomSampleTransform
 from imtoolkit.data.transforms.build import build_augment, build_degrade
 from imtoolkit.data.unpaired import UnpairedPatches, UnpairedSampler, changed_apart
@@ -133,7 +134,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.preprocessor.steps()  # wrong components are found before any image is read
         build_augment(components_at(self.config.augment, self.schedules, 0))
         build_degrade(components_at(self.config.degrade, self.schedules, 0, "data.degrade"))
-        on_device(self.config, gpu=False, workers=0)  # refuses what has no batched form
+        self._on_device(gpu=False, workers=0)  # refuses what has no batched form
         refuse_degrade(self.config, self.target)
         spec = read_spec(self.config, self.target)
         manifest = build_manifest(self.config, self.seed, spec, drawn=self.splits_file)
@@ -147,6 +148,7 @@ class ImageDataModule(pl.LightningDataModule):
         except DataError:
             self._release()
             raise
+        try_maps(spec, next(iter(summary.dims)))
         size = self.config.patch.size
         warn_of_images(summary, tuple(size) if size else None)
         self._manifest, self._images = manifest, _by_split(everything)
@@ -300,9 +302,13 @@ class ImageDataModule(pl.LightningDataModule):
         if self.trainer is None:
             return None
         gpu = self.trainer.strategy.root_device.type != "cpu"
-        if not on_device(self.config, gpu=gpu, workers=self._workers()):
+        if not self._on_device(gpu=gpu, workers=self._workers()):
             return None
         return BatchedAugment(self.config.augment, self.config.degrade, schedules=self.schedules)
+
+    def _on_device(self, *, gpu: bool, workers: int) -> bool:
+        instances = self.target.kind is TargetKind.INSTANCES
+        return on_device(self.config, gpu=gpu, workers=workers, instances=instances)
 
     def _patches(self, images: CachedDataset) -> PatchDataset:
         alone = self._batched is None
@@ -370,7 +376,7 @@ class ImageDataModule(pl.LightningDataModule):
             ]
         )
         # cutting and turning a memory map takes less time than sending it from another process
-        if views and self.config.cache.kind is not CacheKind.none:
+        if views and not self.target.maps and self.config.cache.kind is not CacheKind.none:
             return 0
         return min(4, usable_cores() - 1)
 

@@ -7,6 +7,7 @@ from torch.utils.data import Dataset
 from imtoolkit.data.cache.dataset import CachedDataset
 from imtoolkit.data.degrade import Degrade
 from imtoolkit.data.labelling import Labelling
+from imtoolkit.data.target_maps import with_maps
 from imtoolkit.data.transforms.base import Sample
 
 
@@ -32,4 +33,4 @@ class WholeImages(Dataset[Sample]):
         self.images.touch(item, sum(array.nbytes for array in item.grids.values()))
         sample: Sample = {**item.grids}
         sample.update(self.labelling(index, item))
-        return self.degrade.whole(sample)
+        return with_maps(self.degrade.whole(sample), self.images.target)

@@ -61,6 +61,7 @@ def gather_facts(
         steps_per_epoch=steps,
         class_pixels=summary.class_fractions(classes),
         fingerprint=fingerprint(manifest, sorted(used)),
+        objects=dict(summary.objects.objects),
         image_files=max(map(len, map(split_channels, manifest.column("image")))),
         tabular=tabular.names,
         tabular_mean=tabular.mean,
@@ -178,7 +179,7 @@ def _tell(training: Manifest, missing: dict[str, int], target: TargetSpec) -> No
 
 def warn_of_images(summary: Summary, size: tuple[int, ...] | None) -> None:
     """Log what the user should know of the images, though training can go on."""
-    for warning in summary.told():
+    for warning in summary.told(size):
         log.warning(warning)
     if size is None:
         return

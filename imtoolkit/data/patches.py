@@ -29,6 +29,7 @@ from imtoolkit.data.labelling import Labelling
 from imtoolkit.data.randomised import apply_random
 from imtoolkit.data.samplers import Visit
 from imtoolkit.data.scheduled import belongs, components_at
+from imtoolkit.data.target_maps import mirrors, with_maps
 from imtoolkit.data.transforms.base import Sample
 from imtoolkit.data.transforms.build import build_augment, share_random_state
 
@@ -72,6 +73,7 @@ class PatchDataset(Dataset[Sample]):
         self.size = tuple(patch.size) if patch.size is not None else None
         self.augment, self.seed, self.plugins = tuple(augment), seed, tuple(plugins)
         self._built: tuple[list[Transform], np.random.RandomState] | None = None
+        self._mirrors = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_built": None}
@@ -89,13 +91,24 @@ class PatchDataset(Dataset[Sample]):
             sample.update(_blank(sample[IMAGE], self.blank, self.images.target.kind))
         sample.update(self.labelling(visit.sample, item))
         sample[DRAW] = self._seed(visit, *_DEVICE, bits=63)
+        before = self._instances(item, sample)
         sample = apply_random(sample, transforms, state, "data.augment")
+        sample = with_maps(sample, self.images.target, before)
         if not self.degrade:
             return sample
         return self.degrade.patch(sample, self._seed(visit, *_DEGRADE))
 
     def _seed(self, visit: Visit, *use: int, bits: int = 32) -> int:
         return mix(self.seed, visit.epoch, visit.sample, visit.patch, *use, bits=bits)
+
+    def _instances(self, item: Item, sample: Sample) -> np.ndarray | None:
+        """Return the labels before padding, where that or a transform may mirror objects."""
+        if self.images.target.kind is not TargetKind.INSTANCES or TARGET not in item.grids:
+            return None
+        shape = item.grids[IMAGE].shape[1:]
+        if any(side < size for side, size in zip(shape, self.size or shape, strict=True)):
+            return item.grids[TARGET]
+        return np.asarray(sample[TARGET]) if self._mirrors else None
 
     def _enter(self, epoch: int) -> None:
         """Forget transforms whose numbers have another value in this epoch."""
@@ -118,6 +131,7 @@ class PatchDataset(Dataset[Sample]):
             augment = components_at(self.augment, self.schedules, self._epoch or 0)
             transforms = build_augment(augment)
             share_random_state(transforms, state)
+            self._mirrors = mirrors(transforms)
             self._built = transforms, state
         return self._built
 
@@ -142,8 +156,7 @@ class PatchDataset(Dataset[Sample]):
         self.images.touch(item, rows * sum(a.itemsize * len(a) for a in item.grids.values()))
         patch = {key: array[window] for key, array in item.grids.items()}
         if any(side < size for side, size in zip(shape, self.size, strict=True)):
-            mirrored = self.images.target.kind is not TargetKind.INSTANCES
-            patch = {k: pad_to(v, self.size, k, mirrored=mirrored) for k, v in patch.items()}
+            patch = {key: pad_to(array, self.size) for key, array in patch.items()}
         return patch
 
 
@@ -157,8 +170,9 @@ def choose_start(
     """Choose the corner of a patch.
 
     A fraction ``patch.foreground`` of an image's patches, spread evenly over its visits, is centred
-    on a labelled pixel, the classes that occur in the image in turn; the others lie anywhere. A
-    patch never reaches over the border, so one near it is moved inwards.
+    on a labelled pixel, the classes that occur in the image in turn, or its objects in turn,
+    whatever their size; the others lie anywhere. A patch never reaches over the border, so one near
+    it is moved inwards.
 
     Args:
         item: The image.
@@ -174,6 +188,8 @@ def choose_start(
     if turn is None:
         return [int(draw * (room + 1)) for draw, room in zip(draws, free, strict=False)]
     pixels = item.foreground[turn % len(item.foreground)]
+    if pixels.ndim > 1:  # of instances: a row for each object
+        pixels = pixels[turn % len(pixels)]
     place = int(pixels[int(draws[-1] * len(pixels))])
     start = [0] * len(size)
     for axis in range(len(size) - 1, -1, -1):
@@ -201,18 +217,15 @@ def foreground_turn(fraction: float, visit: Visit, per_image: int) -> int | None
     return before if after > before else None
 
 
-def pad_to(array: np.ndarray, size: Sequence[int], key: str, *, mirrored: bool) -> np.ndarray:
+def pad_to(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Pad an image that is smaller than the patch, half on each side.
 
-    Image, labels and cost map are mirrored alike, so that the border is a valid example. Mirrored
-    instances would be two objects of one number: there the image is padded with its smallest value,
-    and the labels with background.
+    Image, labels and cost map are mirrored alike, so that the border is a valid example. An
+    instance that is shown twice is two objects afterwards, see `with_maps`.
     """
     missing = [max(part - side, 0) for side, part in zip(array.shape[1:], size, strict=True)]
     widths = [(0, 0), *((gap // 2, gap - gap // 2) for gap in missing)]
-    if mirrored:
-        return np.pad(array, widths, mode="symmetric")
-    return np.pad(array, widths, constant_values=array.min() if key == IMAGE else 0)
+    return np.pad(array, widths, mode="symmetric")
 
 
 def _blank(image: np.ndarray, channels: int, kind: TargetKind) -> dict[str, np.ndarray]:

@@ -23,13 +23,16 @@ from imtoolkit.core.batch import DOMAIN, IMAGE, SPACING, TARGET, WEIGHT
 from imtoolkit.core.errors import DataError, ImtoolkitError
 from imtoolkit.core.facts import TargetKind
 from imtoolkit.data.loading import Loaded, meta_affine, reverse_columns, spacing_of
-from imtoolkit.data.transforms.base import plain
-from imtoolkit.data.transforms.build import allow_missing_keys, build_preprocess
+from imtoolkit.data.transforms.base import is_labels, like, plain
+from imtoolkit.data.transforms.build import allow_missing_keys, build_preprocess, pads
 from imtoolkit.data.transforms.domain import ForDomain
 from imtoolkit.data.transforms.enlarge import Enlarge, finer_affine
 from imtoolkit.io.picture import Picture
+from imtoolkit.labels import relabel, separated
 
 _BIG_LABEL = 2**31 - 1
+_EXACT = 2**24
+"""Up to here float32 holds every whole number; resampling passes through it."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,9 @@ class Undo:
             operations = convert_applied_interp_mode(operations, mode="nearest")
         whole = torch.is_floating_point(values)
         # MONAI resamples floats only; labels below 2**24 pass through float32 unharmed
+        exact = torch.float32 if whole or int(values.max()) < _EXACT else torch.float64
         moved = MetaTensor(
-            values if whole else values.float(),
+            values if whole else values.to(exact),
             affine=torch.as_tensor(self.affine),
             applied_operations=operations,
         )
@@ -202,7 +206,10 @@ class Preprocessor:
                 if step.domain != domain:
                     continue
                 step = step.transform  # itself, so that what it does to the grid can be undone
+            before = sample.get(TARGET)
             sample = _apply(step, component.name, sample)
+            if kind is TargetKind.INSTANCES and before is not None and pads(step):
+                sample[TARGET] = _told_apart(sample[TARGET], before)
             used.append(step)
         return _finish(loaded, sample, used)
 
@@ -235,7 +242,19 @@ def _target_pixels(pixels: np.ndarray, kind: TargetKind) -> np.ndarray:
             return pixels.astype(np.float32)  # a map of probabilities, to be binarized perhaps
         pixels = np.rint(pixels)
     largest = int(pixels.max(initial=0))
+    if kind is TargetKind.INSTANCES and largest >= _EXACT and pixels.min() >= 0:
+        pixels = relabel(pixels.astype(np.int64))[0]
+        largest = int(pixels.max(initial=0))
     return pixels.astype(np.int32 if largest <= _BIG_LABEL else np.int64)
+
+
+def _told_apart(labels: Any, before: Any) -> Any:
+    """Give objects that mirrored padding shows twice a number each."""
+    if not (is_labels(labels) and is_labels(before)):
+        return labels
+    apart = separated(plain(labels)[0].numpy(), plain(before)[0].numpy())
+    whole = torch.from_numpy(apart.astype(np.int64)[None]).to(plain(labels).dtype)
+    return like(whole, labels)
 
 
 def _apply(step: Transform, name: str, sample: dict[Any, Any]) -> dict[Any, Any]:

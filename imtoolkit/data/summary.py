@@ -9,6 +9,8 @@ import numpy as np
 
 from imtoolkit.core.batch import DOMAIN
 from imtoolkit.core.errors import DataError, Problem, listed
+from imtoolkit.data.cache.content import OBJECTS
+from imtoolkit.data.objects import ObjectSummary
 from imtoolkit.data.table import Manifest
 
 _EXAMPLES = 3
@@ -33,8 +35,9 @@ class Summary:
         self.labels: Counter[int] = Counter()
         self.dtypes: Counter[str] = Counter()
         self.warnings: list[str] = []
+        self.objects = ObjectSummary()
         self._examples: dict[tuple[str, Any], list[str]] = defaultdict(list)
-        self._train = manifest.table.column("split")
+        self._splits = manifest.table.column("split")
 
     def add(self, index: int, meta: dict[str, Any]) -> None:
         """Take the metadata of one sample into account."""
@@ -45,7 +48,10 @@ class Summary:
             self._count("target", self.target_channels, meta["target_channels"], index)
         self.dtypes[meta["dtype"]] += 1
         self.warnings += meta["warnings"]
-        if self._train[index].as_py() != "train":
+        split = self._splits[index].as_py()
+        if OBJECTS in meta:
+            self.objects.add(self._id(index), split, meta[OBJECTS])
+        if split != "train":
             return
         self._count("shape", self.shapes, tuple(shape), index)
         if meta["spacing"]:
@@ -57,9 +63,11 @@ class Summary:
         """See that the samples fit together.
 
         Raises:
-            DataError: If channels or dimensions vary, with examples of each.
+            DataError: If channels or dimensions vary, with examples of each, or labels of instances
+                are none.
         """
         found = [problem for problem in self._unequal() if problem is not None]
+        found += self.objects.problems()
         if found:
             raise DataError(found)
 
@@ -70,11 +78,16 @@ class Summary:
             self._vary("target", self.target_channels, "target channels", "data.target_channels"),
         ]
 
-    def told(self) -> list[str]:
-        """Return what the user should know, though training can go on."""
+    def told(self, patch: tuple[int, ...] | None = None) -> list[str]:
+        """Return what the user should know, though training can go on.
+
+        Args:
+            patch: Size of the patches in training.
+        """
         warnings = list(self.warnings[:_WARNINGS])
         if len(self.warnings) > _WARNINGS:
             warnings.append(f"and {len(self.warnings) - _WARNINGS} more warnings of this kind")
+        warnings += self.objects.told(patch)
         if len(self.dtypes) > 1:
             table = ", ".join(f"{count} {name}" for name, count in self.dtypes.most_common())
             warnings.append(
@@ -112,7 +125,10 @@ class Summary:
         counter[value] += 1
         examples = self._examples[what, value]
         if len(examples) < _EXAMPLES:
-            examples.append(str(self.manifest.table.column("id")[index].as_py()))
+            examples.append(self._id(index))
+
+    def _id(self, index: int) -> str:
+        return str(self.manifest.table.column("id")[index].as_py())
 
     def _vary(self, what: str, counter: Counter[Any], words: str, where: str) -> Problem | None:
         if len(counter) < 2:
@@ -154,9 +170,9 @@ class UnpairedSummary(Summary):
         if "target_channels" in meta:
             self.other._count("channels", self.other.channels, meta["target_channels"], index)
 
-    def told(self) -> list[str]:
+    def told(self, patch: tuple[int, ...] | None = None) -> list[str]:
         """See `Summary`."""
-        return [*super().told(), *self.other.told()]
+        return [*super().told(patch), *self.other.told(patch)]
 
     def smaller_than(self, size: tuple[int, ...]) -> tuple[int, list[str]]:
         """See `Summary`."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .numbering import relabel
     from .objects import centres, sizes
     from .overlaps import Overlap, overlap
-    from .parts import connected_parts
+    from .parts import connected_parts, count_parts, separated
 
 __all__ = [
     "Matching",
@@ -27,12 +27,14 @@ __all__ = [
     "centre_offsets",
     "centres",
     "connected_parts",
+    "count_parts",
     "distance_map",
     "match",
     "medoids",
     "overlap",
     "pixel_classes",
     "relabel",
+    "separated",
     "sizes",
 ]
 
@@ -43,12 +45,14 @@ _HOMES = {
     "centre_offsets": "maps",
     "centres": "objects",
     "connected_parts": "parts",
+    "count_parts": "parts",
     "distance_map": "maps",
     "match": "matching",
     "medoids": "medoid",
     "overlap": "overlaps",
     "pixel_classes": "maps",
     "relabel": "numbering",
+    "separated": "parts",
     "sizes": "objects",
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from .numbering import relabel, smallest_type
+from .numbering import as_labels, relabel, smallest_type
 
 
 def connected_parts(labels: ArrayLike, *, diagonal: bool = False) -> NDArray[np.integer[Any]]:
@@ -42,6 +42,78 @@ def connected_parts(labels: ArrayLike, *, diagonal: bool = False) -> NDArray[np.
         parts[box][mask] = found[mask] + count
         count += here
     return _in_order(parts, count)
+
+
+def count_parts(
+    labels: ArrayLike, *, diagonal: bool = False, least: float = 0.0
+) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64]]:
+    """Return the numbers of all labels, ascending, and in how many connected parts each lies.
+
+    Takes the memory of one label's box at a time.
+
+    Args:
+        labels: Labels of any shape; 0 is background.
+        diagonal: Whether pixels that touch at a corner (in 3D also at an edge) are connected.
+        least: Size of the parts that count, as a fraction of the label's largest part.
+
+    Raises:
+        ValueError: If the labels are no integers or negative.
+
+    Example:
+        >>> [found.tolist() for found in count_parts([[7, 7, 0, 7], [0, 0, 3, 0]])]
+        [[3, 7], [1, 2]]
+    """
+    new, former = relabel(labels)
+    structure = ndimage.generate_binary_structure(new.ndim, new.ndim if diagonal else 1)
+    boxes = ndimage.find_objects(new) if new.size else []
+    counts = np.zeros(len(boxes), np.int64)
+    for place, box in enumerate(boxes):
+        parts, counts[place] = ndimage.label(new[box] == place + 1, structure)
+        if least > 0 and counts[place] > 1:
+            areas = np.bincount(parts.ravel())[1:]
+            counts[place] = np.count_nonzero(areas >= least * areas.max())
+    return former[1:], counts
+
+
+def separated(labels: ArrayLike, before: ArrayLike) -> NDArray[np.integer[Any]]:
+    """Number new parts of labels anew, such as the mirror images of objects in what was padded.
+
+    A label that lies in more parts than before keeps its number on the largest of them, and the
+    others follow the highest number; a label that has not gained parts stays as it is. Pixels that
+    touch at a corner are connected.
+
+    Args:
+        labels: Labels of any shape, as they are now; 0 is background.
+        before: Labels of the same number of axes, as they were.
+
+    Raises:
+        ValueError: If labels are no integers or negative.
+
+    Example:
+        >>> separated([[4, 0, 3, 3, 0, 4]], before=[[4, 0, 3]]).tolist()
+        [[4, 0, 3, 3, 0, 5]]
+    """
+    array = as_labels(labels)
+    new, former = relabel(array)
+    now = count_parts(new, diagonal=True)[1]
+    several = former[1:][now > 1]
+    if not len(several):
+        return array
+    earlier = as_labels(before)
+    earlier = np.where(np.isin(earlier, several), earlier, 0)
+    was = dict(zip(*count_parts(earlier, diagonal=True), strict=True))
+    out, highest = array.astype(np.int64), int(former[-1])
+    structure = np.ones((3,) * new.ndim)
+    for number, box in enumerate(ndimage.find_objects(new), start=1):
+        if now[number - 1] <= max(was.get(former[number], 1), 1):
+            continue
+        parts, count = ndimage.label(new[box] == number, structure)
+        areas = np.bincount(parts.ravel(), minlength=count + 1)
+        others = np.delete(np.arange(1, count + 1), areas[1:].argmax())
+        for part in others:
+            highest += 1
+            out[box][parts == part] = highest
+    return out.astype(smallest_type(highest))
 
 
 def _in_order(parts: NDArray[np.int64], count: int) -> NDArray[np.integer[Any]]:

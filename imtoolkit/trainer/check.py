@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -53,6 +53,7 @@ class CheckReport:
         epoch_seconds: Estimated time of an epoch: training steps, and validation where there is
             any.
         notes: What is worth knowing.
+        objects: Objects in each split, where targets are instances.
     """
 
     machine: str
@@ -66,6 +67,7 @@ class CheckReport:
     step_seconds: float
     epoch_seconds: float
     notes: tuple[str, ...] = ()
+    objects: dict[str, int] = field(default_factory=dict)
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the report as lines of a name and a text."""
@@ -75,9 +77,11 @@ class CheckReport:
         ]
         metrics = [(name, self.metrics[name]) for name in told_apart(self.metrics)]
         samples = ", ".join(f"{count} {name}" for name, count in self.samples.items())
+        objects = ", ".join(f"{count:,} {name}" for name, count in self.objects.items())
         return [
             ("machine", self.machine),
             ("images", samples),
+            *([("objects", objects)] if objects else ()),
             *shapes,
             ("weights", weights_in_words(self.parameters, self.trained)),
             ("memory", f"about {self.memory / 1e6:,.0f} MB for training"),
@@ -161,6 +165,7 @@ def _try_out(config: Config, machine: Machine, task: Task, data: Any) -> CheckRe
         step_seconds=seconds,
         epoch_seconds=seconds * facts.steps_per_epoch + validation * facts.samples.get("val", 0),
         notes=(*_notes(config, facts), *_label_notes(task)),
+        objects=dict(facts.objects),
     )
 
 
@@ -169,7 +174,8 @@ def _read_by(task: Task) -> set[str]:
     inputs = [key for net in task.nets.values() for key in inputs_of(net)]
     heads = [goal.key for goal in task.goals.values()]
     targets = [term.target for term in task.config.losses.values()]
-    return {IMAGE, TARGET, WEIGHT, *inputs, *heads, *targets}
+    maps = [wanted.name for wanted in target_spec(task.config).maps]
+    return {IMAGE, TARGET, WEIGHT, *inputs, *heads, *targets, *maps}
 
 
 def _beside_targets(

@@ -9,13 +9,14 @@ import numpy as np
 from imtoolkit.core.batch import IMAGE, TARGET, WEIGHT
 from imtoolkit.core.errors import DataError
 from imtoolkit.core.facts import TargetKind, TargetSpec
-from imtoolkit.core.seeding import mix
+from imtoolkit.data.cache.foreground import find_foreground
 from imtoolkit.data.cache.store import Content
+from imtoolkit.data.objects import count_objects
 from imtoolkit.data.preprocess import Prepared
 
 FOREGROUND: Final = "foreground"
-MOST_PIXELS: Final = 10_000
-"""Foreground pixels kept of each class; a patch centre is drawn among them."""
+OBJECTS: Final = "objects"
+"""Key of the metadata for what `count_objects` found."""
 
 
 def content_of(prepared: Prepared, spec: TargetSpec, original: tuple[int, ...]) -> Content:
@@ -52,6 +53,8 @@ def content_of(prepared: Prepared, spec: TargetSpec, original: tuple[int, ...]) 
         meta["counts"] = {str(label): count for label, count in counts.items()}
         for label, pixels in foreground.items():
             arrays[f"{FOREGROUND}/{label}"] = pixels
+    if TARGET in arrays and spec.kind is TargetKind.INSTANCES:
+        meta[OBJECTS] = count_objects(arrays[TARGET][0])
     return Content(arrays, meta)
 
 
@@ -67,45 +70,6 @@ def smallest(labels: np.ndarray) -> np.ndarray:
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return labels.astype(dtype, copy=False)
     return labels.astype(np.int64, copy=False)
-
-
-def find_foreground(
-    target: np.ndarray, weight: np.ndarray | None, kind: TargetKind
-) -> tuple[dict[int, int], dict[int, np.ndarray]]:
-    """Count the pixels of each label, and pick foreground pixels as centres for patches.
-
-    Pixels that the cost map ignores count for nothing. Instances are one class of foreground. Of
-    several annotations each counts, and a pixel has all labels that they give it.
-
-    Args:
-        target: Labels ``(1, [Z,] Y, X)``, or several annotations ``(M, [Z,] Y, X)``.
-        weight: Cost map of the same shape.
-        kind: Labels or instances.
-
-    Returns:
-        Pixels of each label (0 is background), and for each foreground label at most `MOST_PIXELS`
-        positions, evenly drawn, as indices into the flattened spatial shape.
-    """
-    labels = target.reshape(len(target), -1)
-    if kind is TargetKind.INSTANCES:
-        labels = (labels > 0).view(np.uint8)
-    seen = labels if weight is None else labels[:, weight[0].ravel() > 0]
-    values, amounts = np.unique(seen, return_counts=True)
-    counts = {int(value): int(amount) for value, amount in zip(values, amounts, strict=True)}
-    foreground: dict[int, np.ndarray] = {}
-    for label in counts:
-        if label <= 0:
-            continue
-        chosen = (labels == label).any(0)
-        if weight is not None:
-            chosen &= weight[0].ravel() > 0
-        pixels = np.flatnonzero(chosen)
-        if len(pixels) > MOST_PIXELS:
-            # a function of the sample alone, so that the file is the same whoever makes it
-            state = np.random.RandomState(mix(len(pixels), label, int(pixels[0])))
-            pixels = np.sort(pixels[state.randint(0, len(pixels), MOST_PIXELS)])
-        foreground[label] = pixels.astype(np.int64)
-    return counts, foreground
 
 
 def _whole(target: np.ndarray) -> np.ndarray:

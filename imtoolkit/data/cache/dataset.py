@@ -38,7 +38,8 @@ class Item:
 
     Attributes:
         grids: ``image``, ``target``, ``weight``: arrays ``(C, [Z,] Y, X)``.
-        foreground: Positions of foreground pixels of each label, in the order of the labels.
+        foreground: Positions of foreground pixels of each label, in the order of the labels; of
+            instances, one array with a row for each object.
         meta: Metadata, see `content_of`.
         touched: Bytes that reading has mapped so far, at most.
         values: What `Labelling` found for it, as long as it is open.

@@ -38,7 +38,7 @@ _PACKAGES: Final = (
     *("bioio-imageio", "bioio-czi", "bioio-nd2", "bioio-lif"),
 )
 """Packages whose version changes what a file becomes."""
-_OWN: Final = ("imtoolkit.io", "imtoolkit.data")
+_OWN: Final = ("imtoolkit.io", "imtoolkit.data", "imtoolkit.labels")
 """Our own rooms that read and preprocess: their source counts, whatever the release says."""
 KEY_BYTES: Final = 16
 
@@ -136,13 +136,11 @@ def _own_sources() -> dict[str, str]:
 def _relevant(folder: Path) -> list[Path]:
     # of data: transforms and what calls them; a sampler's source does not change an image
     names = (
-        "loading.py",
-        "domains.py",
-        "preprocess.py",
-        "checks.py",
-        "references.py",
-        "content.py",
+        *("loading.py", "domains.py", "preprocess.py", "checks.py", "references.py"),
+        *("content.py", "foreground.py", "objects.py"),
     )
+    if folder.name == "labels":
+        return [folder / name for name in ("numbering.py", "parts.py")]
     if folder.name == "data":
         return [
             *sorted((folder / "transforms").glob("*.py")),

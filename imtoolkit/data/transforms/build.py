@@ -138,6 +138,11 @@ def moves_pixels(transform: Any) -> bool:
     return False
 
 
+def pads(transform: Any) -> bool:
+    """Tell whether a transform, or one inside it, makes an image larger, by mirroring perhaps."""
+    return any("Pad" in type(part).__name__ for part in _parts(transform, set()))
+
+
 def is_random(transform: Any) -> bool:
     """Tell whether a transform, or one inside it, draws random numbers."""
     if type(transform) is Compose:  # is Randomizable itself, but only as random as what it holds
