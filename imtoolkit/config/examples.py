@@ -123,6 +123,10 @@ VALUES: Final[dict[str, Any]] = {
         "task.loss.weight": {"name": "linear", "params": {"start": 0.0, "end": 1.0, "epochs": 20}}
     },
     "inference.tile": [256, 256],
+    "inference.postprocess": [
+        {"name": "threshold", "params": {"of": "nucleus", "value": 0.5}},
+        {"name": "remove_small", "params": {"size": 20}},
+    ],
     "inference.format": ".ome.tif",
     "inference.uncertainty.method": "dropout",
     "inference.uncertainty.samples": 32,

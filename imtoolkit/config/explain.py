@@ -25,6 +25,7 @@ KINDS_OF_KEYS: Final = {
     "data.sources": "source",
     "data.sources.NAME.source": "source",
     "task.heads.NAME.metrics": "metric",
+    "task.heads.NAME.postprocess": "postprocess",
 }
 """Key that holds components -> their kind."""
 

@@ -25,6 +25,7 @@ PLACES: Final = (
     ("task.optimizers", "optimizer"),
     ("task.schedulers", "scheduler"),
     ("task.metrics", "metric"),
+    ("inference.postprocess", "postprocess"),
     ("callbacks", "callback"),
     ("loggers", "logger"),
     ("trainer.schedules", "schedule"),
@@ -51,9 +52,10 @@ def components_of(root: Node) -> Iterator[tuple[str, str, Node]]:
         for item in _items(node):
             yield key, kind, item
     for head in _items(_at(root, "task.heads")):
-        inner = head.value.get("metrics") if isinstance(head.value, dict) else None
-        for item in _items(inner):
-            yield "task.heads", "metric", item
+        for field, kind in (("metrics", "metric"), ("postprocess", "postprocess")):
+            inner = head.value.get(field) if isinstance(head.value, dict) else None
+            for item in _items(inner):
+                yield "task.heads", kind, item
 
 
 def check_components(root: Node) -> list[Problem]:

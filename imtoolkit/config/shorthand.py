@@ -30,6 +30,7 @@ COMPONENT_LISTS: Final = {
     "": ("callbacks", "loggers"),
     "data": ("preprocess", "augment", "degrade"),
     "task": ("metrics",),
+    "inference": ("postprocess",),
 }
 """Section -> keys that hold a list of components; "" is the top of the config."""
 
@@ -57,7 +58,8 @@ def expand(root: Node) -> list[Problem]:
     problems: list[Problem] = []
     if not isinstance(root.value, dict):
         return problems
-    sections = {"": root, **{key: root.value.get(key) for key in ("data", "task", "trainer")}}
+    names = ("data", "task", "trainer", "inference")
+    sections = {"": root, **{key: root.value.get(key) for key in names}}
     for section, node in sections.items():
         if node is None or not isinstance(node.value, dict):
             continue
@@ -98,12 +100,13 @@ def _expand_single(section: Node, name: str, short: str) -> list[Problem]:
 
 
 def _expand_heads(heads: Node | None) -> None:
-    """Expand the metrics of each head."""
+    """Expand the metrics and the steps of post-processing of each head."""
     if heads is None or not isinstance(heads.value, dict):
         return
     for head in heads.value.values():
         if isinstance(head.value, dict):
-            _each(head.value.get("metrics"), _as_component, only_lists=True)
+            for key in ("metrics", "postprocess"):
+                _each(head.value.get(key), _as_component, only_lists=True)
 
 
 def _look_alike(node: Node | None, short: str, long: str) -> list[Problem]:

@@ -54,6 +54,7 @@ FILLED: Final[dict[str, dict[str, str]]] = {
     },
     "schedule": {"epochs": "epochs"},
     "metric": {"classes": "classes", "num_classes": "out_channels", "tolerance": "tolerance"},
+    "postprocess": {"classes": "classes"},
     "transform": {"sample": "sample"},  # what a plain function of a plugin is given
     "callback": {"save_dir": "run_folder", "folder": "run_folder"},
     "logger": {"save_dir": "run_folder", "folder": "run_folder"},

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from imtoolkit.config.sections import InferenceConfig, MultitaskConfig, TaskConfig
+from imtoolkit.config.sections import Component, InferenceConfig, MultitaskConfig, TaskConfig
 from imtoolkit.core.batch import IMAGE, TARGET, WEIGHT, Batch, Stage, StepOutput
 from imtoolkit.core.errors import ConfigError, Problem, listed
 from imtoolkit.core.facts import DataFacts, TargetKind
@@ -72,6 +72,19 @@ class MultitaskTask(Task):
             raise ConfigError(Problem(message, where="task.heads"))
         heads = self.config.heads.items()
         return {name: goal_of_head(name, head, self.facts) for name, head in heads}
+
+    def steps_of(self, goal: str) -> tuple[Sequence[Component] | None, str]:
+        """See `Task`; the steps are those of the head.
+
+        Raises:
+            ConfigError: If there are steps for no head.
+        """
+        if self.inference.postprocess is not None:
+            message = (
+                "the steps of a net of several heads belong to a head: task.heads.NAME.postprocess"
+            )
+            raise ConfigError(Problem(message, where="inference.postprocess"))
+        return self.config.heads[goal].postprocess, f"task.heads.{goal}.postprocess"
 
     def build_nets(self) -> dict[str, nn.Module]:
         """See `Task`."""

@@ -10,7 +10,7 @@ from imtoolkit.config.limits import CHOICES, RANGES
 from imtoolkit.config.nodes import Node
 from imtoolkit.core.errors import Problem, did_you_mean, listed
 
-from . import data, embedseg, numbers, optimizers, task, training
+from . import data, embedseg, numbers, optimizers, postprocess, task, training
 from .values import Values
 
 
@@ -20,7 +20,7 @@ def check_values(root: Node) -> list[Problem]:
     checks: Sequence[Callable[[Values], Iterator[Problem]]] = (
         *(_finite, _ranges, _choices, _name),
         *(*data.CHECKS, *task.CHECKS, *training.CHECKS),
-        *(*optimizers.CHECKS, *numbers.CHECKS, *embedseg.CHECKS),
+        *(*optimizers.CHECKS, *numbers.CHECKS, *embedseg.CHECKS, *postprocess.CHECKS),
     )
     return [problem for check in checks for problem in check(values)]
 

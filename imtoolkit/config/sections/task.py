@@ -131,6 +131,8 @@ class HeadConfig:
     """Channels of the target image that a segmentation or enhancement reads; left out, all."""
     metrics: Optional[list[Component]] = None
     """Metrics of this head; left out, those of its kind."""
+    postprocess: Optional[list[Component]] = None
+    """Steps from this output of the net to its result, as `inference.postprocess`; of a segmentation or enhancement."""
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ class ClusterEmbeddings(PostprocessStep):
     """
 
     makes = Makes.INSTANCES
+    takes: ClassVar[Mapping[str, tuple[Makes, ...]]] = {"of": (), "offsets": (), "scales": ()}
     tunable: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "seed_threshold": (0.5, 0.6, 0.7, 0.8, 0.9),
         "foreground_threshold": (0.3, 0.4, 0.5, 0.6),

@@ -152,9 +152,23 @@ class Goal(ABC):
         self.chain = build_chain(self.default_steps() if steps is None else steps, self, where)
 
     @property
+    def known_maps(self) -> dict[str, Makes]:
+        """What stands under each name before the first step of the chain."""
+        return {**dict.fromkeys(self.map_names, Makes.MAP), RESULT: self.first_makes}
+
+    @property
+    def truth_makes(self) -> Makes:
+        """What a result is measured against."""
+        return self.first_makes
+
+    @property
     def makes(self) -> Makes:
         """What comes out of `postprocess`."""
-        return self.chain.makes(self.first_makes)
+        return self.makes_of(self.chain)
+
+    def makes_of(self, chain: Chain) -> Makes:
+        """Return what a chain makes of the output."""
+        return chain.makes(self.first_makes, self.known_maps)
 
     @property
     def instances(self) -> bool:

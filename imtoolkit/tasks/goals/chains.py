@@ -1,15 +1,16 @@
-"""The chain of post-processing of a goal, built from its steps in the config."""
+"""The chain of post-processing of a goal, built from its steps in the config and checked."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from imtoolkit.config.sections import Component
 from imtoolkit.core import registry
+from imtoolkit.core.chains import unfit_result
 from imtoolkit.core.errors import ComponentError, ConfigError, Problem
-from imtoolkit.inference.postprocess.base import Chain
+from imtoolkit.inference.postprocess.base import Chain, PostprocessStep
 
 if TYPE_CHECKING:
     from .base import Goal
@@ -32,11 +33,43 @@ def build_chain(steps: Sequence[Component], goal: Goal, where: str) -> Chain:
     made, problems = [], []
     for number, step in enumerate(steps):
         try:
-            wanted = inspect.signature(registry.resolve("postprocess", step.name)).parameters
-            filled = {"classes": goal.map_names} if "classes" in wanted else {}
-            made.append(registry.build("postprocess", step.name, step.params, **filled))
+            made.append(build_step(step, goal))
         except ComponentError as error:
             problems.append(Problem(str(error), where=f"{where}.{number}"))
     if problems:
         raise ConfigError(problems)
-    return Chain(made)
+    chain = Chain(made, [step.name for step in steps])
+    problems = list(_unfit(chain, goal, where))
+    if problems:
+        raise ConfigError(problems)
+    return chain
+
+
+def build_step(step: Component, goal: Goal) -> PostprocessStep:
+    """Build one step, see `build_chain`.
+
+    Raises:
+        ComponentError: If it cannot be found or refuses its parameters.
+    """
+    wanted = inspect.signature(registry.resolve("postprocess", step.name)).parameters
+    filled = {"classes": goal.map_names} if "classes" in wanted else {}
+    made: PostprocessStep = registry.build("postprocess", step.name, step.params, **filled)
+    return made
+
+
+def _unfit(chain: Chain, goal: Goal, where: str) -> Iterator[Problem]:
+    """Yield what does not fit the images, the steps before, or the truth."""
+    facts = goal.facts
+    for number, (step, name) in enumerate(zip(chain.steps, chain.names, strict=True)):
+        reason = step.refuses(facts.spatial_dims)
+        if reason is None and step.needs_spacing and facts.samples and facts.spacing is None:
+            reason = "is given in physical units, and the files tell no pixel size: unit: pixels"
+        if reason is not None:
+            yield Problem(f"'{name}': {reason}", where=f"{where}.{number}")
+    wrong = list(chain.misfits(goal.known_maps))
+    for number, parameter, message in wrong:
+        yield Problem(message, where=f"{where}.{number}.params.{parameter}")
+    if goal.dense and not wrong:
+        message = unfit_result(goal.makes_of(chain), goal.truth_makes, len(goal.classes))
+        if message:
+            yield Problem(message, where=where)

@@ -12,7 +12,7 @@ from imtoolkit.config.sections import Component, LossTerm
 from imtoolkit.core.batch import Batch, Stage
 from imtoolkit.core.errors import ConfigError, DataError, Problem
 from imtoolkit.core.facts import DataFacts
-from imtoolkit.inference.postprocess.base import Array
+from imtoolkit.inference.postprocess.base import Array, Makes
 from imtoolkit.metrics.suite import MetricSuite
 
 from .base import Goal, as_array, pixel_inputs
@@ -102,15 +102,16 @@ class ImageGoal(Goal):
     def measure(
         self, metrics: MetricSuite, raw: Tensor, result: Tensor, batch: Batch
     ) -> dict[str, Any]:
-        """See `Goal`.
+        """See `Goal`; what steps turn into a mask or objects is measured before them.
 
         Raises:
             DataError: If the target has another number of channels than the result.
         """
-        del raw
         target = self.target_of(batch)
         if target is None:
             return {}
+        if self.makes is not Makes.MAP:  # a mask or objects tell nothing of an image
+            result = self.first_result(raw)
         if target.shape[1] != result.shape[1]:
             message = (
                 f"the target image has {target.shape[1]} channel(s), and the result "
