@@ -82,6 +82,11 @@ class Undo:
     world: np.ndarray | None = None
     prepared_spacing: tuple[float, ...] | None = None
 
+    @property
+    def changes(self) -> list[str]:
+        """Names of the transforms that changed the grid, such as ``SpatialResample``."""
+        return [str(operation["class"]) for operation in self.operations]
+
     def invert(self, prediction: Any, *, labels: bool | None = None) -> torch.Tensor:
         """Bring a prediction to the grid of the file.
 

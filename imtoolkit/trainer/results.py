@@ -14,14 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imtoolkit.core.errors import DataError, listed
 from imtoolkit.data.preprocess import Undo
 from imtoolkit.inference.ensemble import logits_of
+from imtoolkit.inference.postprocess.base import Makes
 from imtoolkit.io.picture import Picture
 from imtoolkit.metrics.records import TARGET
 from imtoolkit.tasks.base import Task
 from imtoolkit.tasks.goals.base import PixelSize
 
 Array = NDArray[Any]
+_KEEPING: Final = ("Pad", "Crop")  # a transform whose name ends so moves no pixel against another
 OUTPUT: Final = "output"
 """Name of the only output of a net."""
 
@@ -153,9 +156,9 @@ def dense_heads(task: Task) -> tuple[str, ...]:
 
 
 def makes_fractions(task: Task, head: str) -> bool:
-    """Tell whether a dense head gives an image of real numbers, and no labels."""
+    """Tell whether a dense head gives an image of real numbers, and no labels or objects."""
     goal = goals_of(task)[head]
-    return bool(goal.dense) and not isinstance(goal, PlainGoal) and not goal.labels
+    return bool(goal.dense) and not isinstance(goal, PlainGoal) and goal.makes is Makes.MAP
 
 
 def results_of(task: Task, raw: Any, undo: Undo, *, probabilities: bool = False) -> list[Result]:
@@ -201,10 +204,14 @@ def evidence_of(task: Task, raw: Any, undo: Undo | None = None) -> dict[str, tor
         task: The model.
         raw: What `Task.predict_image` returned.
         undo: The way back to the grid of the file; left out, the grid stays as it is.
+
+    Raises:
+        DataError: If the image went by blocks, or its embedding means nothing on another grid.
     """
     outputs = by_head(raw)
     found = {}
     for head, goal in goals_of(task).items():
+        _check_evidence(goal, outputs[head], undo)
         chances = goal.probabilities(outputs[head])
         if chances is None:
             # the steps of post-processing come after the vote
@@ -216,6 +223,23 @@ def evidence_of(task: Task, raw: Any, undo: Undo | None = None) -> dict[str, tor
             values = undo.invert(values.float().cpu(), labels=False)
         found[head] = values
     return found
+
+
+def _check_evidence(goal: Any, raw: torch.Tensor, undo: Undo | None) -> None:
+    if not raw.is_floating_point():
+        message = (
+            "several models cannot vote on an image that goes by blocks: raise inference.block "
+            "above its size, or predict it with one model"
+        )
+        raise DataError(message)
+    moved = [] if undo is None else [name for name in undo.changes if not name.endswith(_KEEPING)]
+    if getattr(goal, "in_pixels", False) and moved:
+        message = (
+            f"several models cannot vote on {goal.describe()} where data.preprocess changes the "
+            f"pixels ({listed(moved)}): their offsets are in pixels of before. Leave that out, or "
+            "predict with one model"
+        )
+        raise DataError(message)
 
 
 def result_of_evidence(

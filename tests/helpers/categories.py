@@ -119,6 +119,7 @@ def _data(category: str) -> dict[str, Any]:
         "noise2void": {"source": _table(), **patches},
         "multitask": {"source": _table("some"), "augment": ["flips"]},
         "probabilistic_unet": {"source": _table(["mask", "mask_too"]), **patches},
+        "embedseg": {"source": _table("mask"), **patches},
     }
     return found[category]
 
@@ -139,6 +140,7 @@ def _task(category: str) -> dict[str, Any]:
         "regression": {"net": composed(TABLE_HEAD)},
         "enhancement": {"net": UNET},
         "noise2void": {"net": UNET},
+        "embedseg": {"net": UNET, "object_radius": 4.0},
         "probabilistic_unet": {
             "classes": ["background", "disc"],
             "net": {"name": "probabilistic_unet", "params": LATENT},

@@ -30,6 +30,7 @@ PLAIN = {"name": "UNet", "params": {"channels": [4, 8], "strides": [2]}}
 CASES: dict[str, dict[str, Any]] = {
     "classification": config_of("classification"),
     "probabilistic_unet": config_of("probabilistic_unet"),
+    "embedseg": config_of("embedseg"),
     # with a batch of one, the image without mask and grade is alone in its process
     "multitask": config_of("multitask", data={"loader": {"batch_size": 1}}),
 }
@@ -81,6 +82,7 @@ def assert_measured_as_by_one(run: Run, count: int = 3) -> None:
         ("classification", {"val/auroc", "val/f1"}),
         ("multitask", {"val/kind/auroc", "val/mask/iou"}),
         ("probabilistic_unet", {"val/ged", "val/dice", "val/loss/kl"}),
+        ("embedseg", {"val/ap/50", "val/pooled_ap/50", "val/loss/embedding/seeds"}),
     ],
 )
 def test_metrics_of_the_set_are_those_of_one_process(

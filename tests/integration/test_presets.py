@@ -39,6 +39,7 @@ SEVERAL: Final = {"trainer.limit_val_batches": 1.0, "data.loader.batch_size": 4}
 RESNET: Final = {"task.net.params.width": 4, **SEVERAL}
 DRUNET: Final = {"task.net.params.channels": [4, 8], "data.loader.batch_size": 2}
 FNET: Final = {"task.net.params.width": 2, "data.loader.batch_size": 2}
+ERFNET: Final = {"task.net.params.channels": [4, 8, 8], "data.loader.batch_size": 2}
 SMALL: Final[dict[str, dict[str, Any]]] = {
     "classification/images_2d": RESNET,
     "classification/images_3d": RESNET,
@@ -55,6 +56,8 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
     "enhancement/noise2noise_2d": DRUNET,
     "enhancement/label_free_2d": FNET,
     "enhancement/label_free_3d": FNET,
+    "embedseg/nuclei_2d": ERFNET,
+    "embedseg/nuclei_3d": ERFNET,
     "noise2void/denoise_2d": {
         "task.net.params.channels": [4, 8, 16],
         "data.loader.batch_size": 2,
@@ -120,6 +123,15 @@ def segments(run: Run, task: Any, rows: pd.DataFrame, picture: Path) -> None:
     assert np.array_equal(imt.read(written).pixels[0], labels)
 
 
+def tells_objects_apart(run: Run, task: Any, rows: pd.DataFrame, picture: Path) -> None:
+    assert rows["ap/50"].dropna().between(0, 1).all()
+    objects = imt.predict(run, imt.read(picture).pixels[0])
+    assert objects.shape == imt.read(picture).pixels.shape[1:]
+    assert np.array_equal(np.unique(objects), np.arange(objects.max() + 1))
+    (written,) = imt.predict(run, [picture], output="predicted")
+    assert np.array_equal(imt.read(written).pixels[0], objects)
+
+
 def classifies(run: Run, task: Any, rows: pd.DataFrame, given: Path) -> None:
     columns = [f"probability/{name}" for name in task.classes]
     assert rows[columns].to_numpy().min() >= 0
@@ -166,5 +178,6 @@ PREDICTS: Final[Mapping[str, Callable[[Run, Any, pd.DataFrame, Path], None]]] = 
     "enhancement": enhances,
     "noise2void": enhances,
     "multitask": does_several_things,
+    "embedseg": tells_objects_apart,
 }
 """What is asked of the predictions of each category."""

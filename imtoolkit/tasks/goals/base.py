@@ -44,6 +44,7 @@ class Goal(ABC):
         dense: Whether there is a value for each pixel ``(B, K, [Z,] Y, X)``, or for each image
             ``(B, K)``.
         main_metric: Metric by which the best state is chosen, without stage.
+        in_pixels: Whether outputs are lengths in pixels, which mean nothing on another grid.
         labels: Whether the truth is class numbers, as losses need to know.
         masks_missing: Whether losses leave out images without the truth.
         classes: Names of the classes, where there are; of channels or numbers otherwise.
@@ -53,6 +54,7 @@ class Goal(ABC):
 
     dense: ClassVar[bool] = True
     main_metric: ClassVar[str]
+    in_pixels: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class EmbedSegGoal(Goal):
     """
 
     main_metric = "ap/50"
+    in_pixels = True
 
     def __init__(
         self,
