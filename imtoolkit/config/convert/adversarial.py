@@ -110,9 +110,13 @@ def _generator(transfer: Transfer, key: str, to: str) -> None:
         transfer.put(to, component("UNet", kept))
         transfer.ledger.carried(key, to)
     elif kind:
-        transfer.put(to, "resnet_generator")
-        transfer.lose(key, f"a generator '{kind}' is made of code: resnet_generator stands there")
-        transfer.remark(f"the generator '{kind}' was replaced by resnet_generator")
+        transfer.put(to, "encoder_decoder_generator")
+        transfer.lose(
+            key,
+            f"a generator '{kind}' is put together of classes by name, which a config is not: "
+            "encoder_decoder_generator stands in its place",
+        )
+        transfer.remark(f"the generator '{kind}' was replaced by encoder_decoder_generator")
     else:
         move_net(transfer, key, to, "generator")
 
