@@ -9,9 +9,9 @@ from .embedseg import move_clustering
 from .transfer import Transfer, as_list
 
 Step = dict[str, Any]
-Made = tuple[Step | None, str]
+Made = tuple[list[Step], str]
 Rule = Callable[[Transfer, str, Mapping[str, Any]], Made]
-"""Returns the step here, ``None`` where there is none to write, and what differs."""
+"""Returns the steps here, none where there is none to write, and what differs."""
 
 
 def move_postprocess(transfer: Transfer) -> None:
@@ -20,10 +20,10 @@ def move_postprocess(transfer: Transfer) -> None:
     for place in range(len(as_list(transfer.get("data.postprocess")))):
         key = f"data.postprocess.{place}"
         module, name, params = transfer.component(key)
-        step, note = _RULES[name](transfer, key, params) if name in _RULES else (None, "")
-        if step is not None and transfer.entry("postprocess", step["name"]) is not None:
-            steps.append(step)
-            transfer.ledger.carried(key, f"inference.postprocess.{len(steps) - 1}", note)
+        made, note = _RULES[name](transfer, key, params) if name in _RULES else ([], "")
+        if made and all(transfer.entry("postprocess", step["name"]) for step in made):
+            transfer.ledger.carried(key, f"inference.postprocess.{len(steps)}", note)
+            steps += made
         transfer.lose(
             key,
             f"'{module}.{name}' has no counterpart among the steps of inference.postprocess, see "
@@ -42,7 +42,7 @@ def _extract(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     classes = transfer.new.get("task", {}).get("classes", [])
     if labels and not (isinstance(channel, int) and channel < len(classes)):
         transfer.lose(key, f"there is no class number {channel}")
-        return None, ""
+        return [], ""
     name = classes[channel] if labels else str(channel)
     if cutoff is None:
         if labels:
@@ -50,7 +50,7 @@ def _extract(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
             note = "the probability of each class is written beside the labels"
             transfer.ledger.carried(key, "inference.probabilities", note)
         transfer.imply(key, "the image is the result")
-        return None, ""
+        return [], ""
     kept: dict[str, Any] = {"of": name}
     if isinstance(cutoff, str):
         kept["method"] = cutoff.lower()
@@ -60,17 +60,23 @@ def _extract(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
         note = (
             "of the probability; there of the output of the net, before softmax" if labels else ""
         )
-    return {"name": "threshold", "params": kept}, note
+    if not labels or len(classes) <= 2:
+        return [{"name": "threshold", "params": kept}], note
+    only = {"maps": ["above"], "numbers": [channel]}
+    return [
+        {"name": "threshold", "params": {**kept, "to": "above"}},
+        {"name": "merge_classes", "params": only},
+    ], note
 
 
 def _class_map(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     del params
     transfer.imply(key, "the class of each pixel is the result of a segmentation")
-    return None, ""
+    return [], ""
 
 
 def _prune(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
-    return {"name": "remove_small", "params": {"size": params.get("min_size", 10)}}, ""
+    return [{"name": "remove_small", "params": {"size": params.get("min_size", 10)}}], ""
 
 
 def _holes(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
@@ -81,13 +87,13 @@ def _holes(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
         kept["by_slice"] = transfer.facts.dims == 3
     if params.get("hole_min"):
         transfer.lose(f"{key}.params.hole_min", "holes are filled from the smallest on")
-    return {"name": "fill_holes", "params": {k: v for k, v in kept.items() if v is not False}}, ""
+    return [{"name": "fill_holes", "params": {k: v for k, v in kept.items() if v is not False}}], ""
 
 
 def _size_filter(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     if params.get("method", "3D") != "3D" and transfer.facts.dims == 3:
         transfer.lose(f"{key}.params.method", "sizes are those of objects in 3D")
-    return {"name": "remove_small", "params": {"size": params.get("min_size", 0)}}, ""
+    return [{"name": "remove_small", "params": {"size": params.get("min_size", 0)}}], ""
 
 
 def _discrete(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
@@ -96,44 +102,44 @@ def _discrete(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     value = params.get("threshold")
     if value is None or isinstance(value, bool) or len(classes) != 2:
         transfer.imply(key, "the class of each pixel is the result of a segmentation")
-        return None, ""
-    return {"name": "threshold", "params": {"of": classes[1], "value": float(value)}}, ""
+        return [], ""
+    return [{"name": "threshold", "params": {"of": classes[1], "value": float(value)}}], ""
 
 
 def _activation(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     del params
     transfer.imply(key, "steps of inference.postprocess read probabilities")
-    return None, ""
+    return [], ""
 
 
 def _monai_small(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     del transfer, key
-    return {"name": "remove_small", "params": {"size": params.get("min_size", 64)}}, ""
+    return [{"name": "remove_small", "params": {"size": params.get("min_size", 64)}}], ""
 
 
 def _fill(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     del transfer, key, params
-    return {"name": "fill_holes", "params": {}}, ""
+    return [{"name": "fill_holes", "params": {}}], ""
 
 
 def _parts(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     del transfer, key, params
-    return {"name": "connected_components", "params": {}}, "an object for each connected part"
+    return [{"name": "connected_components", "params": {}}], "an object for each connected part"
 
 
 def _thin(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     del transfer, key, params
-    return {"name": "thin", "params": {}}, ""
+    return [{"name": "thin", "params": {}}], ""
 
 
 def _cluster(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
-    return move_clustering(transfer, key, params), ""
+    return [move_clustering(transfer, key, params)], ""
 
 
 def _unpad(transfer: Transfer, key: str, params: Mapping[str, Any]) -> Made:
     del params
     transfer.imply(key, "what preprocessing adds to an image is cut off its prediction")
-    return None, ""
+    return [], ""
 
 
 _RULES: Final[dict[str, Rule]] = {

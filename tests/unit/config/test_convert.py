@@ -233,6 +233,35 @@ def test_a_loss_becomes_ours_where_ours_is_the_same(
 
 
 @pytest.mark.parametrize(
+    ("classes", "step", "expected"),
+    [
+        (2, {"func_name": "extract_segmentation", "params": {"channel": 1, "cutoff": "otsu"}},
+         [{"name": "threshold", "params": {"of": "foreground", "method": "otsu"}}]),
+        (3, {"func_name": "extract_segmentation", "params": {"channel": 2, "cutoff": 0.5}},
+         [{"name": "threshold", "params": {"of": "class_2", "value": 0.5, "to": "above"}},
+          {"name": "merge_classes", "params": {"maps": ["above"], "numbers": [2]}}]),
+        (3, {"func_name": "prune_labels_by_size", "params": {"min_size": 7}},
+         [{"name": "remove_small", "params": {"size": 7}}]),
+        (3, {"func_name": "generate_classmap"}, None),
+        (3, {"module_name": "my_lab", "func_name": "polish"}, None),
+    ],
+)  # fmt: skip
+def test_old_postprocessing_becomes_a_chain(
+    converted: Any, classes: int, step: dict[str, Any], expected: Any
+) -> None:
+    module = {"module_name": "mmv_im2im.postprocessing.basic_collection"}
+    conversion = converted(
+        {
+            "mode": "inference",
+            "model.net.params.out_channels": classes,
+            "data.postprocess": [{**module, **step}],
+        }
+    )
+    assert conversion.config.get("inference", {}).get("postprocess") == expected
+    assert not conversion.problems
+
+
+@pytest.mark.parametrize(
     ("changes", "category"),
     [
         ({}, "segmentation"),
