@@ -203,7 +203,8 @@ class MetricSuite:
             if metric.prepare not in prepared:
                 prepared[metric.prepare] = metric.prepare(prediction, target, weight)
             row |= metric.of(prepared[metric.prepare])
-        return row
+        counts = {name: row.pop(name) for name in list(row) if name in self._columns}
+        return {**row, **counts}
 
 
 class SegmentationMetrics(MetricSuite):

@@ -275,6 +275,9 @@ def test_counts_are_columns_and_no_means() -> None:
     found = suite.summarise(rows)
     assert not any(name.startswith("objects/") for name in found)
     assert suite.is_record("objects/tp/50")
+    names = [name for name in rows[0] if name not in ("id", "dataset")]
+    counts = [name.startswith("objects/") for name in names]
+    assert counts == sorted(counts)  # after the metrics
     assert not suite.is_record("ap/50")
     assert found["ap/50"] == pytest.approx(np.mean([row["ap/50"] for row in rows]))
     both = HeadMetrics({"cells": suite, "mask": SegmentationMetrics(["a", "b"], names=["dice"])})
