@@ -54,6 +54,10 @@ def predict(
         Optional[str],  # noqa: UP045
         typer.Option("--scene", help="Scene of files with several, by number or name."),
     ] = None,
+    direction: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--direction", help="Of a CycleGAN: a_to_b or b_to_a."),
+    ] = None,
     trust: Trust = False,
 ) -> None:
     """Apply a trained model to images and write what it makes of them, with their pixel size."""
@@ -77,6 +81,7 @@ def predict(
         axes=axes,
         time=time,
         scene=scene,
+        direction=direction,
         suffix=suffix,
         track=track,
     )

@@ -28,6 +28,9 @@ RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "task.r1_weight": (0, None),
     "task.reconstruction_weight": (0, None),
     "task.discriminator_steps": (1, None),
+    "task.cycle_weight": (0, None),
+    "task.identity_weight": (0, None),
+    "task.pool_size": (0, None),
     "task.init_gain": (0, None),
     "task.beta": (0, None),
     "task.samples": (2, None),
@@ -66,6 +69,7 @@ CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "task.replace": ("uniform", "median"),
     "task.centre": ("centroid", "medoid", "approximate_medoid"),
     "task.adversarial": ("mse", "bce", "hinge"),
+    "task.direction": ("a_to_b", "b_to_a"),
     "task.init": ("normal", "xavier", "kaiming", "orthogonal"),
     "task.reduction": ("mean", "sum"),
     "inference.uncertainty.method": (
@@ -105,6 +109,7 @@ METRICS: Final = {
     "enhancement": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
     "noise2void": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
     "pix2pix": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
+    "cyclegan": (*_OF_IMAGES, "rmse", "ms_ssim", "affine_psnr", "affine_ssim"),
     "embedseg": _OF_INSTANCES,
     "probabilistic_unet": ("dice", "iou", "hd95", "surface_dice", *_OF_SAMPLES),
 }
@@ -117,6 +122,7 @@ VALIDATED: Final = {
     "enhancement": _OF_IMAGES,
     "noise2void": _OF_IMAGES,
     "pix2pix": _OF_IMAGES,
+    "cyclegan": _OF_IMAGES,
     "embedseg": _OF_INSTANCES,
     "probabilistic_unet": ("dice", "iou", *_OF_SAMPLES),
 }
@@ -134,13 +140,37 @@ INSTANCE_PARTS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Metric of objects -> its parts, such as ``ap/50``; each is logged as ``pooled_ap/50`` as well."""
 
-OPTIMIZERS: Final[dict[str, tuple[str, ...]]] = {"pix2pix": ("generator", "discriminator")}
+_ADVERSARIES: Final = ("generator", "discriminator")
+
+OPTIMIZERS: Final[dict[str, tuple[str, ...]]] = {
+    "pix2pix": _ADVERSARIES,
+    "cyclegan": _ADVERSARIES,
+}
 """Category -> the roles of its optimizers, where these are not those of its nets."""
 
-NETS: Final[dict[str, tuple[str, ...]]] = {"pix2pix": ("generator", "discriminator")}
-"""Category -> the roles of its nets, where there are several; ``net:`` alone is the generator."""
+NETS: Final[dict[str, tuple[str, ...]]] = {
+    "pix2pix": _ADVERSARIES,
+    "cyclegan": (
+        *(*_ADVERSARIES, "generator_ab", "generator_ba"),
+        *("discriminator_a", "discriminator_b"),
+    ),
+}
+"""Category -> the roles of its nets, where there are several; ``net:`` alone is the generator.
+
+Of a cyclegan ``generator`` serves both directions, ``discriminator`` both domains.
+"""
 
 TERMS: Final[dict[str, tuple[str, ...]]] = {
     "pix2pix": ("adversarial", "feature_matching", "discriminator", "r1"),
+    "cyclegan": (
+        *("a_to_b_adversarial", "b_to_a_adversarial", "cycle_a", "cycle_b"),
+        *("identity_a", "identity_b", "a_discriminator", "b_discriminator", "a_r1", "b_r1"),
+    ),
 }
 """Category -> terms that training logs beside those of ``losses:``, as ``train/loss/NAME``."""
+
+DOMAIN_WORDS: Final = ("cycle", "identity")
+"""Stand before metrics of images that came back to their domain, and of those left in it."""
+
+SET_DISTANCES: Final = ("frechet_distance", "kernel_distance")
+"""Metrics of a cyclegan between the real and the translated images of a domain."""

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -148,6 +148,22 @@ class DataFacts:
     target_patch_size: tuple[int, ...] | None = None
     domain_samples: dict[str, dict[str, int]] = field(default_factory=dict)
     objects: dict[str, int] = field(default_factory=dict)
+
+    def turned(self) -> DataFacts:
+        """Return the facts as a net sees them that goes from domain B to domain A.
+
+        Example:
+            >>> facts = DataFacts(2, in_channels=1, target_channels=3)
+            >>> facts.turned().in_channels, facts.turned().target_channels
+            (3, 1)
+        """
+        return replace(
+            self,
+            in_channels=self.target_channels,
+            target_channels=self.in_channels,
+            patch_size=self.target_patch_size,
+            target_patch_size=self.patch_size,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

@@ -61,7 +61,7 @@ def predict_tiled(
         raw = _apply(net, padded)
     else:
         raw = _blend_tiles(net, padded, tiles, blend, batch_size)
-    return raw[_at(*(slice(0, length) for length in shape))]
+    return raw[at(*(slice(0, length) for length in shape))]
 
 
 def mean_over_tiles(
@@ -83,7 +83,7 @@ def mean_over_tiles(
     padded = pad_to(image, sides)
     tiles = plan_tiles(sides, tile, overlap)
     said = [
-        net(torch.cat([padded[_at(*part)] for part in group])).float()
+        net(torch.cat([padded[at(*part)] for part in group])).float()
         for group in _batches(tiles, batch_size)
     ]
     return torch.cat(said).mean(0, keepdim=True)
@@ -142,12 +142,12 @@ def _blend_tiles(net: Net, image: Tensor, tiles: list[Tile], blend: str, batch: 
     total = image.new_zeros((1, 1, *image.shape[2:]), dtype=torch.float32)
     summed: Tensor | None = None
     for group in _batches(tiles, batch):
-        raw = _apply(net, torch.cat([image[_at(*part)] for part in group]))
+        raw = _apply(net, torch.cat([image[at(*part)] for part in group]))
         if summed is None:
             summed = raw.new_zeros((1, raw.shape[1], *image.shape[2:]))
         for part, values in zip(group, raw, strict=True):
-            summed[_at(*part)] += values * weight
-            total[_at(*part)] += weight
+            summed[at(*part)] += values * weight
+            total[at(*part)] += weight
     assert summed is not None  # plan_tiles returns at least one tile
     return summed / total
 
@@ -163,7 +163,7 @@ def _apply(net: Net, patches: Tensor) -> Tensor:
     return raw
 
 
-def _at(*part: slice) -> tuple[EllipsisType | slice, ...]:
+def at(*part: slice) -> tuple[EllipsisType | slice, ...]:
     """Index the spatial axes of a tensor."""
     return (..., *part)
 

@@ -30,6 +30,7 @@ CATEGORIES: Final[dict[str, str]] = {
     "pix2pix": "imtoolkit.tasks.pix2pix:Pix2PixTask",
     "probabilistic_unet": "imtoolkit.tasks.probabilistic_unet:ProbabilisticUNetTask",
     "embedseg": "imtoolkit.tasks.embedseg:EmbedSegTask",
+    "cyclegan": "imtoolkit.tasks.cyclegan:CycleGANTask",
 }
 """Category -> the class of its task."""
 

@@ -180,8 +180,9 @@ class AdversarialTask(Task):
             ConfigError: With the least size that each can judge.
         """
         super().check_nets()
-        size, dims = self.facts.patch_size, self.facts.spatial_dims
+        dims = self.facts.spatial_dims
         for role, channels in self.discriminator_channels().items():
+            size = self.facts_of(role).patch_size
             least = least_size(self.nets[role], channels, dims)
             self._least[role] = least
             if least is None or size is None:

@@ -94,7 +94,7 @@ class Task(Measuring):
         self.frozen = freeze(self, config.freeze)
         hold_frozen_norms(self)
         applied = {r: self.nets[r] for r in self.nets if r in (self.image_roles or self.nets)}
-        self.tiling = Tiling(applied, facts, inference)
+        self.tiling = Tiling(applied, {r: self.facts_of(r) for r in applied}, inference)
         self.check_nets()
 
     # --- what a category writes ----------------------------------------------------------------
@@ -126,6 +126,11 @@ class Task(Measuring):
         """
         return {role: (role,) for role in self.nets}
 
+    def facts_of(self, role: str) -> DataFacts:
+        """Return the facts of the images that the net of a role is given."""
+        del role
+        return self.facts
+
     def averaged_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield name and value of the weights that `imtoolkit.callbacks.ema` averages."""
         yield from ((name, w) for name, w in self.named_parameters() if w.requires_grad)
@@ -138,7 +143,7 @@ class Task(Measuring):
         """
         for role in self.nets if self.image_roles is None else self.image_roles:
             where = f"task.{'net' if role == 'net' else 'nets.' + role}"
-            check_inputs(self.nets[role], self.facts, where=where)
+            check_inputs(self.nets[role], self.facts_of(role), where=where)
         self.tiling.check()
 
     # --- training ---------------------------------------------------------------------------------

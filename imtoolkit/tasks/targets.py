@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from imtoolkit.config.sections import (
     ClassificationConfig,
+    CycleGANConfig,
     EmbedSegConfig,
     EnhancementConfig,
     HeadConfig,
@@ -35,6 +36,8 @@ def target_of_config(config: TaskConfig) -> TargetSpec:
         return TargetSpec(TargetKind.NUMBER, columns=tuple(config.columns))
     if isinstance(config, Noise2VoidConfig):
         return TargetSpec(TargetKind.IMAGE, optional=True)  # clean images, to measure against
+    if isinstance(config, CycleGANConfig):  # true pairs, where there are any, measure
+        return TargetSpec(TargetKind.IMAGE, optional=True, unpaired=True)
     if isinstance(config, EnhancementConfig):
         return TargetSpec(TargetKind.IMAGE)
     if isinstance(config, ProbabilisticUNetConfig):

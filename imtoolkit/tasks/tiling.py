@@ -20,22 +20,29 @@ class Tiling:
 
     Args:
         nets: Nets by role.
-        facts: What the data module found: the patch size is the tile unless the config sets one.
+        facts: For each of them what the data module found of the images that it is given: the
+            patch size is the tile unless the config sets one.
         inference: The section ``inference``.
     """
 
     def __init__(
-        self, nets: Mapping[str, nn.Module], facts: DataFacts, inference: InferenceConfig
+        self,
+        nets: Mapping[str, nn.Module],
+        facts: Mapping[str, DataFacts],
+        inference: InferenceConfig,
     ) -> None:
         self._names = {role: type(net).__name__ for role, net in nets.items()}
         self._probes = {
             role: SizeProbe(
-                net, facts.in_channels, facts.spatial_dims, {TABULAR: len(facts.tabular)}
+                net,
+                facts[role].in_channels,
+                facts[role].spatial_dims,
+                {TABULAR: len(facts[role].tabular)},
             )
             for role, net in nets.items()
         }
-        self._dims = facts.spatial_dims
-        self._patch = facts.patch_size
+        self._dims = next(iter(facts.values())).spatial_dims
+        self._patches = {role: own.patch_size for role, own in facts.items()}
         self._tile = inference.tile
 
     def check(self) -> None:
@@ -44,10 +51,10 @@ class Tiling:
         Raises:
             ConfigError: With sizes that fit.
         """
-        sizes: Mapping[str, Any] = {"data.patch.size": self._patch, "inference.tile": self._tile}
-        for where, size in sizes.items():
-            for role in self._probes if size is not None else ():
-                self._check(role, tuple(size), where)
+        for role, patch in self._patches.items():
+            for where, size in (("data.patch.size", patch), ("inference.tile", self._tile)):
+                if size is not None:
+                    self._check(role, tuple(size), where)
 
     def tile_for(self, shape: Sequence[int], role: str | None = None) -> tuple[int, ...]:
         """Return the tile: as configured, else the patch, else the whole image, padded to fit.
@@ -59,10 +66,10 @@ class Tiling:
         Raises:
             ConfigError: If the net takes no size near that of the image.
         """
-        chosen = self._tile or self._patch
+        first = role or next(iter(self._probes))
+        chosen = self._tile or self._patches[first]
         if chosen is not None:
             return tuple(chosen)
-        first = role or next(iter(self._probes))
         rounded = self._probes[first].rounded_up(shape)
         if rounded is None:
             self._check(first, tuple(shape), "inference.tile")
@@ -79,8 +86,9 @@ class Tiling:
         The images are patches, or small ones where there are no patches; ``None`` where the net
         takes none of them, or cannot be asked on shapes alone.
         """
-        probe = self._probes[role or next(iter(self._probes))]
-        size = self._patch or probe.rounded_up((32,) * self._dims)
+        first = role or next(iter(self._probes))
+        probe = self._probes[first]
+        size = self._patches[first] or probe.rounded_up((32,) * self._dims)
         if size is None:
             return None
         try:

@@ -23,7 +23,7 @@ from imtoolkit.callbacks.pace import Pace
 from imtoolkit.callbacks.pictures import Pictures
 from imtoolkit.callbacks.progress import Progress
 from imtoolkit.callbacks.schedules import Schedules
-from imtoolkit.config.sections import Component, Config, TrainerConfig
+from imtoolkit.config.sections import Component, Config, StartConfig, TrainerConfig
 from imtoolkit.config.settings import cache_root, runs_root
 from imtoolkit.core import registry
 from imtoolkit.core.errors import ComponentError, ConfigError, Problem, RunError
@@ -35,6 +35,7 @@ from imtoolkit.runs.layout import CHECKPOINTS, METRICS, PICTURES, SPLITS
 from imtoolkit.tasks import build_task, target_spec
 from imtoolkit.tasks.adversarial import AdversarialTask
 from imtoolkit.tasks.numbers import setter_of
+from imtoolkit.trainer import borrowed
 from imtoolkit.trainer.machine import Machine
 from imtoolkit.trainer.session import resume_command
 
@@ -80,11 +81,12 @@ def build_data(config: Config, machine: Machine, run: Run | None = None) -> Imag
 
 
 def pinned(config: Config) -> Config:
-    """Return a config whose ``task.start_from`` names one run for good, and not the latest.
+    """Return a config that names the runs it takes weights from for good, and not as the latest.
 
     Raises:
         ConfigError: If there is no such run, state or file.
     """
+    config = borrowed.named_for_good(config)
     start = config.task.start_from
     file = start_file(config)
     if start is None or file is None or Path(start.run).expanduser().exists():
@@ -148,10 +150,14 @@ def build_model(config: Config, facts: DataFacts) -> Task:
 
 
 def start_weights(task: Task, config: Config) -> None:
-    """Load the weights of ``task.start_from`` into a task, where the config names any."""
+    """Load the weights of other runs into a task, where the config names any."""
     start = config.task.start_from
-    if start is None:
-        return
+    if start is not None:
+        _start_whole(task, config, start)
+    borrowed.start_generators(task, config)
+
+
+def _start_whole(task: Task, config: Config, start: StartConfig) -> None:
     try:
         path = start_file(config)
         assert path is not None

@@ -28,6 +28,7 @@ from imtoolkit.tasks import target_spec
 from imtoolkit.tasks.base import Task
 from imtoolkit.tasks.optimization import build_optimizers, require_closures, try_schedules
 from imtoolkit.trainer import build
+from imtoolkit.trainer.borrowed import attach_encoders
 from imtoolkit.trainer.machine import Machine, choose_machine
 from imtoolkit.trainer.session import explained, quiet_libraries
 from imtoolkit.trainer.train import threads, weights_in_words
@@ -115,6 +116,7 @@ def check_run(config: Config) -> CheckReport:
             data.prepare_data()
             task = build.build_model(config, data.facts)
             build.start_weights(task, config)
+            attach_encoders(task, config)
             build.monitored(config, task)
             build.schedule_numbers(config, task)
             optimizers = build_optimizers(task)

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from imtoolkit.core.errors import DataError, did_you_mean
+from imtoolkit.core.facts import DataFacts
 from imtoolkit.inference import ensemble as votes
 from imtoolkit.io.picture import Picture
 from imtoolkit.trainer import results
@@ -39,6 +40,11 @@ class Ensemble(ImagePredictor):
         self.vote = vote
         first = self.members[0]
         self.run, self.config, self.task = first.run, first.config, first.task
+
+    @property
+    def facts(self) -> DataFacts:
+        """See `ImagePredictor`."""
+        return self.members[0].facts
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -131,7 +137,7 @@ def check_members(members: Sequence[Predictor], *, same_preprocess: bool = False
 
 def _traits(member: Predictor, same_preprocess: bool) -> dict[str, str]:
     """Return in words what members must have in common."""
-    facts, goals = member.run.facts, results.goals_of(member.task)
+    facts, goals = member.facts, results.goals_of(member.task)
     traits = {
         "images": f"{facts.in_channels} channels in {facts.spatial_dims}D",
         "outputs": ", ".join(head or _in_words(goal) for head, goal in goals.items()),

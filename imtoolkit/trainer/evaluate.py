@@ -23,6 +23,7 @@ from imtoolkit.runs import Run, find_run
 from imtoolkit.runs.layout import EVALUATION, PREDICTIONS
 from imtoolkit.tasks.base import Task
 from imtoolkit.trainer import build, launch, scores
+from imtoolkit.trainer.borrowed import attach_encoders
 from imtoolkit.trainer.machine import Machine, choose_machine
 from imtoolkit.trainer.scores import Scores
 from imtoolkit.trainer.session import explained, quiet_libraries
@@ -137,6 +138,7 @@ def _measure(
     config, machine, data, where = images_to_measure(run, split, source)
     task = build.build_model(config, run.facts)
     name = load_state(task, run, checkpoint or config.inference.checkpoint)
+    attach_encoders(task, config, needed=False)
     try:
         with quiet_libraries():
             return test_split(

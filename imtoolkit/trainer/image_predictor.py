@@ -15,6 +15,7 @@ import torch
 from imtoolkit import io
 from imtoolkit.config.sections import Config
 from imtoolkit.core.errors import DataError, Problem, listed
+from imtoolkit.core.facts import DataFacts
 from imtoolkit.data.loading import ARRAY, array_frames, open_frames
 from imtoolkit.data.transforms.grid import SpacingUnknownError
 from imtoolkit.io.frames import Frames
@@ -66,6 +67,11 @@ class ImagePredictor(ABC):
         """
 
     @property
+    def facts(self) -> DataFacts:
+        """The facts of the images that are given to the model."""
+        return self.run.facts
+
+    @property
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """Tabular columns that are needed beside an image."""
@@ -100,8 +106,8 @@ class ImagePredictor(ABC):
         axes = self._axes_of(array)
         data = replace(self.config.data, axes=axes)
         sizes = None if spacing is None else self._sizes_of(spacing)
-        frames = array_frames(array, data, spacing=sizes, unit=self.run.facts.spacing_unit)
-        dims, movie = self.run.facts.spatial_dims, frames.times is not None
+        frames = array_frames(array, data, spacing=sizes, unit=self.facts.spacing_unit)
+        dims, movie = self.facts.spatial_dims, frames.times is not None
         has_channels = "C" in axes if axes is not None else array.ndim - movie > dims
         found = []
         try:
@@ -209,7 +215,7 @@ class ImagePredictor(ABC):
         return found, record
 
     def _sizes_of(self, spacing: Sequence[float]) -> dict[str, float]:
-        axes = "ZYX"[-self.run.facts.spatial_dims :]
+        axes = "ZYX"[-self.facts.spatial_dims :]
         sizes = np.asarray(spacing, dtype=float)
         if sizes.shape != (len(axes),) or not (np.isfinite(sizes) & (sizes > 0)).all():
             letters = ", ".join(axes)
@@ -218,7 +224,7 @@ class ImagePredictor(ABC):
         return dict(zip(axes, sizes.tolist(), strict=True))
 
     def _spacing_remedy(self) -> str:
-        facts = self.run.facts
+        facts = self.facts
         usual = facts.spacing or (1.0,) * facts.spatial_dims
         sizes = ", ".join(f"{size:.4g}" for size in usual)
         return (
@@ -229,7 +235,7 @@ class ImagePredictor(ABC):
 
     def _axes_of(self, array: Array) -> str | None:
         """Return the axes of an array: those of the config, or channels first where these fit."""
-        axes, facts = self.config.data.axes, self.run.facts
+        axes, facts = self.config.data.axes, self.facts
         if axes is not None and len(axes) == array.ndim:
             return axes
         channels = facts.in_channels // (2 if np.iscomplexobj(array) else 1)

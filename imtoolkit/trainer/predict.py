@@ -54,6 +54,7 @@ def predict(
     axes: str | None = None,
     time: int | None = None,
     scene: int | str | None = None,
+    direction: str | None = None,
     spacing: Sequence[float] | None = None,
     tabular: Row | Sequence[Row] | None = None,
     suffix: str | None = None,
@@ -78,6 +79,8 @@ def predict(
             run, with the time axis that a file names.
         time: The only time point to predict; left out, as in the config of the run, or all.
         scene: Scene of the files, by number or name; left out, as in the config of the run.
+        direction: ``a_to_b`` or ``b_to_a``: which way a CycleGAN translates; left out, as in the
+            config of the run.
         spacing: Pixel size ``[Z,] Y, X`` of arrays, see `Predictor.array`; files tell theirs.
         tabular: Value of each tabular column that the model takes beside an array, or a list of
             these for a list of arrays; files have them in their table.
@@ -98,6 +101,7 @@ def predict(
         "axes": axes,
         "time": time,
         "scene": scene,
+        "direction": direction,
     }
     if _is_array(inputs) or (isinstance(inputs, (list, tuple)) and inputs and _is_array(inputs[0])):
         return _predict_arrays(_predictor(run, vote, options), inputs, spacing, tabular)

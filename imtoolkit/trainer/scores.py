@@ -85,7 +85,8 @@ def summarise(
         more: Further entries of the summary.
     """
     _warn_of_nan(rows)
-    frame = pd.DataFrame(list(rows))
+    # features of images, by which sets are compared, are no table that anybody reads
+    frame = pd.DataFrame([_readable(row) for row in rows])
     metrics = {}
     for name in metric_names(frame, suite):
         # images without a target have no value; one that has NaN is another matter for a loss
@@ -158,6 +159,10 @@ def metric_names(frame: pd.DataFrame, suite: MetricSuite | None = None) -> list[
         for name in frame.columns
         if name not in NAMES and not (suite is not None and suite.is_record(str(name)))
     ]
+
+
+def _readable(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not isinstance(value, np.ndarray)}
 
 
 def _parts(suite: MetricSuite | None) -> dict[str, MetricSuite]:

@@ -28,6 +28,7 @@ from imtoolkit.runs.provenance import provenance
 from imtoolkit.tasks.base import Task
 from imtoolkit.tasks.optimization import build_optimizers
 from imtoolkit.trainer import build, launch
+from imtoolkit.trainer.borrowed import attach_encoders
 from imtoolkit.trainer.evaluate import evaluate_after_training
 from imtoolkit.trainer.machine import Machine, choose_machine
 from imtoolkit.trainer.session import working_on
@@ -126,6 +127,7 @@ def work(run: Run, config: Config, machine: Machine, *, resume: bool, quiet: boo
         if not continues:
             build.start_weights(task, config)
             build_optimizers(task)
+        attach_encoders(task, config)
         if rank == 0:
             write_facts(run, task, data, facts, machine)
         callbacks = build.build_callbacks(config, task, run, machine, quiet=quiet)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from imtoolkit.config.limits import INSTANCE_PARTS, METRICS, TERMS, VALIDATED
+from imtoolkit.config.limits import (
+    DOMAIN_WORDS,
+    INSTANCE_PARTS,
+    METRICS,
+    SET_DISTANCES,
+    TERMS,
+    VALIDATED,
+)
 
 from .values import Values
 
@@ -30,7 +37,7 @@ def metric_names(values: Values) -> set[str]:
         of_goal = _of_goal(category, plain)
         if of_goal is None:
             return set()
-        own = of_goal
+        own = of_goal if category != "cyclegan" else _of_domains(of_goal)
     return _with_losses(values, own)
 
 
@@ -50,6 +57,13 @@ def _of_goal(kind: str, goal: Mapping[str, Any]) -> set[str] | None:
     found |= set(names)
     of_objects = [name for name in found if name.partition("/")[0] in INSTANCE_PARTS]
     return {*found, *(f"pooled_{name}" for name in of_objects)}
+
+
+def _of_domains(own: set[str]) -> set[str]:
+    """Return the metrics of two domains: against a true counterpart, after a cycle, as sets."""
+    again = {f"{word}_{name}" for word in DOMAIN_WORDS for name in own}
+    each = {*again, *SET_DISTANCES}
+    return {*own, *each, *(f"{name}/{domain}" for name in each for domain in "ab")}
 
 
 def _with_losses(values: Values, own: set[str]) -> set[str]:

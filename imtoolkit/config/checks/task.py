@@ -8,7 +8,7 @@ from typing import Final
 from imtoolkit.config.limits import ACTIVATIONS, NETS, OPTIMIZERS
 from imtoolkit.core.errors import Problem, did_you_mean, listed
 
-from . import adversarial, categories
+from . import adversarial, categories, cyclegan
 from .values import Values
 
 SHARED: Final = "net"
@@ -55,5 +55,5 @@ def _losses(values: Values) -> Iterator[Problem]:
         yield values.place("task.losses").problem("every term has the weight 0: nothing is learnt")
 
 
-CHECKS: Final = (*categories.CHECKS, *adversarial.CHECKS, _roles, _losses)
+CHECKS: Final = (*categories.CHECKS, *adversarial.CHECKS, *cyclegan.CHECKS, _roles, _losses)
 """All of them, in the order in which they are made."""

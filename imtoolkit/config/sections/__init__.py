@@ -10,6 +10,7 @@ from typing import Optional
 from .adversarial import AdversarialConfig, Pix2PixConfig
 from .categories import CATEGORIES
 from .components import Component, LossTerm, OptimizerConfig, SchedulerConfig, WeightGroup
+from .cyclegan import CycleGANConfig, EncoderConfig
 from .data import (
     AugmentOn,
     CacheConfig,
@@ -56,10 +57,12 @@ __all__ = [
     "ClassificationConfig",
     "Component",
     "Config",
+    "CycleGANConfig",
     "DataConfig",
     "EarlyStoppingConfig",
     "EmaConfig",
     "EmbedSegConfig",
+    "EncoderConfig",
     "EnhancementConfig",
     "EvaluationConfig",
     "HeadConfig",

@@ -1,6 +1,7 @@
 """Which dataclass decodes the section ``task``; a new category adds one line."""
 
 from .adversarial import Pix2PixConfig
+from .cyclegan import CycleGANConfig
 from .embedseg import EmbedSegConfig
 from .probabilistic import ProbabilisticUNetConfig
 from .task import (
@@ -23,5 +24,6 @@ CATEGORIES: dict[str, type[TaskConfig]] = {
     "pix2pix": Pix2PixConfig,
     "probabilistic_unet": ProbabilisticUNetConfig,
     "embedseg": EmbedSegConfig,
+    "cyclegan": CycleGANConfig,
 }
 """Value of `task.category` -> the dataclass that decodes the section; a new task adds one line."""

@@ -32,7 +32,7 @@ class TaskConfig:
     """What is learnt; `category` chooses the fields that a task adds to these."""
 
     category: str
-    """Kind of task: `segmentation`, `classification`, `regression`, `enhancement`, `noise2void`, `multitask`, `embedseg`, `pix2pix`, `probabilistic_unet`, or one of your own."""
+    """Kind of task: `segmentation`, `classification`, `regression`, `enhancement`, `noise2void`, `multitask`, `embedseg`, `pix2pix`, `cyclegan`, `probabilistic_unet`, or one of your own."""
     nets: dict[str, Component] = field(default_factory=dict)
     """Net for each role of the task; `net:` alone is the single entry."""
     losses: dict[str, LossTerm] = field(default_factory=dict)
