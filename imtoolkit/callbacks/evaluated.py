@@ -8,7 +8,17 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from imtoolkit.core.batch import ID, IMAGE, PREDICTION, SPACING, TARGET, WEIGHT, Batch, Stage
+from imtoolkit.core.batch import (
+    DOMAIN,
+    ID,
+    IMAGE,
+    PREDICTION,
+    SPACING,
+    TARGET,
+    WEIGHT,
+    Batch,
+    Stage,
+)
 
 OUTPUT: Final = "output"
 """Name of the only output of a net."""
@@ -57,6 +67,7 @@ class Evaluated:
         heads: What each output of the net says.
         row: Its metrics and records.
         spacing: Pixel size ``[Z,] Y, X``; ``None`` where the file does not tell.
+        domain: ``A`` or ``B``, of a translation between two domains.
     """
 
     id: str
@@ -64,6 +75,7 @@ class Evaluated:
     heads: tuple[EvaluatedHead, ...]
     row: Mapping[str, Any] = field(default_factory=dict)
     spacing: tuple[float, ...] | None = None
+    domain: str = ""
 
 
 def evaluated(
@@ -90,6 +102,7 @@ def evaluated(
             heads=tuple(_head(task, name, value, batch, index) for name, value in named.items()),
             row=rows[index] if len(rows) == len(predictions) else {},
             spacing=_spacing(batch, index),
+            domain=str(batch[DOMAIN][index]) if DOMAIN in batch else "",
         )
 
 

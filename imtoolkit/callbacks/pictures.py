@@ -15,6 +15,7 @@ from torch import Tensor
 
 from imtoolkit.callbacks.checkpoints import keeps_nothing
 from imtoolkit.callbacks.evaluated import Evaluated, EvaluatedHead, evaluated
+from imtoolkit.callbacks.translations import Translated, translated, translation_rows
 from imtoolkit.core.batch import Stage
 from imtoolkit.core.files import replacing
 
@@ -40,11 +41,11 @@ class Pictures(pl.Callback):
         self.every_epochs = every_epochs
         self.count = count
         self.classes = classes
-        self._rows: list[dict[str, Any]] = []
+        self._shown = Shown(count)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin a new picture."""
-        self._rows = []
+        self._shown = Shown(self.count)
 
     def on_validation_batch_end(
         self,
@@ -58,15 +59,13 @@ class Pictures(pl.Callback):
         """Keep the images of this batch that still fit into the picture."""
         if not trainer.is_global_zero or not self._is_due(trainer):
             return
-        most = self.count - len(self._rows)
-        self._rows += _rows(outputs, batch, pl_module, Stage.VAL, most)
+        self._shown.add(outputs, batch, pl_module, Stage.VAL)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw and save the picture."""
-        if not self._rows:
-            return
-        _draw(self._rows, self.classes, self.folder / f"epoch-{trainer.current_epoch + 1:04d}.png")
-        self._rows = []
+        path = self.folder / f"epoch-{trainer.current_epoch + 1:04d}.png"
+        self._shown.draw(path, self.classes)
+        self._shown = Shown(self.count)
 
     def _is_due(self, trainer: pl.Trainer) -> bool:
         if self.every_epochs == 0 or trainer.sanity_checking or keeps_nothing(trainer):
@@ -91,7 +90,7 @@ class TestPictures(pl.Callback):
         self.folder = folder
         self.count = count
         self.classes = classes
-        self._rows: list[dict[str, Any]] = []
+        self._shown = Shown(count)
 
     def on_test_batch_end(
         self,
@@ -104,32 +103,59 @@ class TestPictures(pl.Callback):
     ) -> None:
         """Keep the images of this batch that still fit into the picture."""
         if trainer.is_global_zero:
-            most = self.count - len(self._rows)
-            self._rows += _rows(outputs, batch, pl_module, Stage.TEST, most)
+            self._shown.add(outputs, batch, pl_module, Stage.TEST)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw and save the picture."""
-        if self._rows:
-            _draw(self._rows, self.classes, self.folder / "examples.png")
-        self._rows = []
+        self._shown.draw(self.folder / "examples.png", self.classes)
+        self._shown = Shown(self.count)
 
 
-def _draw(rows: list[dict[str, Any]], classes: tuple[str, ...], path: Path) -> None:
-    from imtoolkit.figures.panels import sample_figure
+class Shown:
+    """The images that go into a picture: the first ones, of each domain where there are two.
 
-    figure = sample_figure(rows, classes)
+    Args:
+        count: Images in the picture; of two domains, of each.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._rows: list[dict[str, Any]] = []
+        self._domains: dict[str, list[Translated]] = {"A": [], "B": []}
+        self._names = ("A", "B")
+
+    def add(self, outputs: Any, batch: dict[str, Any], task: Any, stage: Stage) -> None:
+        """Take the images of a batch for which there is room."""
+        names = getattr(task, "domain_names", None)
+        if names is None:
+            most = self.count - len(self._rows)
+            found = itertools.islice(evaluated(batch, outputs, task, stage), most)
+            self._rows += [row_of(one) for one in found]
+            return
+        self._names = names
+        for one in evaluated(batch, outputs, task, stage):
+            kept = self._domains[one.domain or "A"]
+            if len(kept) < self.count:
+                kept.append(translated(one))
+
+    def draw(self, path: Path, classes: tuple[str, ...]) -> None:
+        """Draw and save the picture, where there is something to show."""
+        from imtoolkit.figures.grid import grid_figure
+        from imtoolkit.figures.panels import sample_figure
+
+        if any(self._domains.values()):
+            rows = translation_rows(self._domains["A"], self._domains["B"], self._names)
+            _save(grid_figure(rows), path)
+        elif self._rows:
+            _save(sample_figure(self._rows, classes), path)
+
+
+def _save(figure: Any, path: Path) -> None:
     try:
         with replacing(path) as part:
             figure.savefig(part, format="png")
     except OSError as error:  # a picture is not worth a run
         log.warning("the picture %s was not written: %s", path, error)
-
-
-def _rows(
-    outputs: Any, batch: dict[str, Any], task: Any, stage: Stage, most: int
-) -> list[dict[str, Any]]:
-    """Return what is drawn of some images, see `imtoolkit.figures.panels.sample_figure`."""
-    return [row_of(one) for one in itertools.islice(evaluated(batch, outputs, task, stage), most)]
 
 
 def row_of(one: Evaluated) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def to_rgb(image: NDArray[Any], *, like: NDArray[Any] | None = None) -> Pixels:
     Args:
         image: ``(Y, X)`` or ``(C, Y, X)``. One channel is grey, two are magenta and green, three
             are red, green and blue, and of more the first three are shown.
-        like: Image of the same channels whose contrast is used.
+        like: Image of the same channels, of any size, whose contrast is used.
 
     Returns:
         ``(Y, X, 3)`` from 0 to 1.
@@ -106,7 +106,7 @@ def to_rgb(image: NDArray[Any], *, like: NDArray[Any] | None = None) -> Pixels:
     if image.ndim != 3:
         message = f"an image to show has the axes YX or CYX, got the shape {image.shape}"
         raise ValueError(message)
-    models = [None] * len(image) if like is None else list(np.reshape(like, image.shape))
+    models = [None] * len(image) if like is None else list(np.reshape(like, (len(image), -1)))
     channels = [
         stretch(channel, like=model) for channel, model in zip(image[:3], models[:3], strict=True)
     ]

@@ -118,8 +118,8 @@ class _DomainDistance(SetMetric):
     K)`` with the columns of all domains side by side. A row is NaN where an image has none: an
     image of domain A is real in A, and what is made of it is in B.
 
-    Features are first brought to mean 0 and deviation 1 over the real images, so that each counts
-    alike and values of different encoders can be compared.
+    Features are first brought to mean 0 and deviation 1 over all images, so that each counts alike
+    and values of different encoders can be compared.
 
     Args:
         sizes: Number of features of each domain.
@@ -148,10 +148,10 @@ class _DomainDistance(SetMetric):
 
 
 class FrechetMetric(_DomainDistance):
-    """`frechet_distance` between real and made images, for each feature.
+    """`frechet_distance` between real and made images, as a mean over the features.
 
-    Where a feature of the made images is one deviation of the real ones away, that feature adds 1;
-    the sum is divided by the number of features.
+    It is 0 for sets that look alike and 4 where each feature tells all made images from all real
+    ones. Real images against other real ones are not at 0, the less so the fewer there are.
 
     Args:
         sizes: Number of features of each domain.
@@ -193,15 +193,20 @@ class KernelMetric(_DomainDistance, WeightedMetric):
 
 
 def standardised(made: Array, real: Array) -> tuple[Array, Array]:
-    """Bring features to mean 0 and deviation 1 over the real images.
+    """Bring features to mean 0 and deviation 1 over both sets, each set counting half.
 
-    Features that are the same in all real images are divided by the deviation over all images.
+    Example:
+        >>> made, real = standardised(np.full((3, 1), 9.0), np.full((5, 1), 5.0))
+        >>> made.ravel().tolist(), real.ravel().tolist()
+        ([1.0, 1.0, 1.0], [-1.0, -1.0, -1.0, -1.0, -1.0])
     """
-    if not len(real):
+    if not len(made) or not len(real):
         return made, real
-    spread, over_all = real.std(0), np.concatenate([made, real]).std(0)
-    spread = np.where(spread > _TINY, spread, np.where(over_all > _TINY, over_all, 1.0))
-    return (made - real.mean(0)) / spread, (real - real.mean(0)) / spread
+    first, second = made.mean(0), real.mean(0)
+    spread = np.sqrt((made.var(0) + real.var(0)) / 2 + ((first - second) / 2) ** 2)
+    spread = np.where(spread > _TINY, spread, 1.0)
+    middle = (first + second) / 2
+    return (made - middle) / spread, (real - middle) / spread
 
 
 def _covariance(values: Array, *, shrink: bool) -> Array:
@@ -232,7 +237,7 @@ def _kernel_distances(first: Array, second: Array, ours: Array, theirs: Array) -
         values: Array = (one @ other.T / size + 1) ** 3
         return values
 
-    between = np.einsum("rn,nm,rm->r", ours, kernel(first, second), theirs, optimize=True)
+    between = ((ours @ kernel(first, second)) * theirs).sum(1)
     crossed = ratio(between, ours.sum(1) * theirs.sum(1))
     inside = sum(_within(kernel(values, values), weights)
                  for values, weights in ((first, ours), (second, theirs)))  # fmt: skip
@@ -243,7 +248,7 @@ def _kernel_distances(first: Array, second: Array, ours: Array, theirs: Array) -
 def _within(kernel: Array, weights: Array) -> Array:
     """Return the mean of the kernel over pairs of different images."""
     apart = kernel - np.diag(np.diag(kernel))
-    total = np.einsum("rn,nm,rm->r", weights, apart, weights, optimize=True)
+    total = ((weights @ apart) * weights).sum(1)
     return ratio(total, weights.sum(1) ** 2 - (weights**2).sum(1))
 
 
