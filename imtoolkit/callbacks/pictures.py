@@ -141,13 +141,18 @@ class Shown:
     def draw(self, path: Path, classes: tuple[str, ...]) -> None:
         """Draw and save the picture, where there is something to show."""
         from imtoolkit.figures.grid import grid_figure
-        from imtoolkit.figures.panels import sample_figure
 
         if any(self._domains.values()):
             rows = translation_rows(self._domains["A"], self._domains["B"], self._names)
             _save(grid_figure(rows), path)
         elif self._rows:
-            _save(sample_figure(self._rows, classes), path)
+            _draw(self._rows, classes, path)
+
+
+def _draw(rows: list[dict[str, Any]], classes: tuple[str, ...], path: Path) -> None:
+    from imtoolkit.figures.panels import sample_figure
+
+    _save(sample_figure(rows, classes), path)
 
 
 def _save(figure: Any, path: Path) -> None:
