@@ -157,8 +157,17 @@ def least_size(net: nn.Module, in_channels: int, spatial_dims: int) -> Size | No
         >>> least_size(net, 1, 2)
         (6, 6)
     """
-    probe = SizeProbe(net, in_channels, spatial_dims, keeps_size=False)
-    large = next((s for s in (64, 256, 1024) if probe.fits((s,) * spatial_dims)), None)
+    copied = copy.deepcopy(net).to("meta").train()
+
+    def fits(size: Sequence[int]) -> bool:
+        try:
+            with torch.no_grad():
+                copied(torch.empty((1, in_channels, *size), device="meta"))
+        except Exception:  # noqa: BLE001 - nets refuse a size with whatever error they like
+            return False
+        return True
+
+    large = next((s for s in (64, 256, 1024) if fits((s,) * spatial_dims)), None)
     if large is None:
         return None
     found = [large] * spatial_dims
@@ -166,8 +175,8 @@ def least_size(net: nn.Module, in_channels: int, spatial_dims: int) -> Size | No
         # the other axes large, since a norm may need several pixels in all
         sizes = [[*[large] * axis, side, *[large] * (spatial_dims - axis - 1)]
                  for side in range(1, large)]  # fmt: skip
-        found[axis] = 1 + bisect.bisect_left(sizes, True, key=probe.fits)
-    while not probe.fits(found):
+        found[axis] = 1 + bisect.bisect_left(sizes, True, key=fits)
+    while not fits(found):
         found = [min(side + 1, large) for side in found]
     return tuple(found)
 

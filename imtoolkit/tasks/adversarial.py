@@ -13,6 +13,7 @@ are gathered over several batches are those of one large batch.
 from __future__ import annotations
 
 import contextlib
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -103,6 +104,7 @@ class AdversarialTask(Task):
         self._matching = FeatureMatchingLoss()
         self.last_terms: dict[str, Tensor] = {}
         self._batches = 0  # whose gradients are gathered
+        self._last_loss: Tensor | float = math.nan
 
     # --- what a category writes -----------------------------------------------------------------
 
@@ -293,6 +295,14 @@ class AdversarialTask(Task):
         early = self.global_step % self.config.discriminator_steps == 0
         return roles if early else roles - {GENERATOR}
 
+    def _record(self, output: StepOutput, count: int, batch_idx: int) -> None:
+        """See `Task`; where the generator does not learn, its last loss stays what is shown."""
+        super()._record(output, count, batch_idx)
+        if output.loss is not None:
+            self._last_loss = output.loss.detach()
+        elif self._trainer is not None:
+            self.log("train/loss_step", self._last_loss, prog_bar=True, batch_size=count)
+
     def trial(self, batch: Batch) -> StepOutput:
         """See `Task`; the loss is the sum of all turns."""
         turns = list(self.turns(batch, frozenset(self.optimizer_nets())))
@@ -389,14 +399,17 @@ class AdversarialTask(Task):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See `Task`; add what each process keeps."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint[_STATE] = gathered([self.process_state()])
+        kept = {"loss": float(self._last_loss), "state": self.process_state()}
+        checkpoint[_STATE] = gathered([kept])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See `Task`; give back what this process kept."""
         super().on_load_checkpoint(checkpoint)
         states = checkpoint.get(_STATE, [])
         alike = len(states) == (self.trainer.world_size if self._trainer is not None else 1)
-        self.restore_process_state(states[self.global_rank] if alike else {})
+        kept = states[self.global_rank] if alike else {}
+        self._last_loss = float(kept.get("loss", math.nan))
+        self.restore_process_state(kept.get("state", {}))
 
 
 def require_plain_steps(optimizers: Mapping[str, torch.optim.Optimizer]) -> None:

@@ -341,16 +341,18 @@ class Task(Measuring):
             state: Names and tensors, the ``state_dict`` of a checkpoint.
             exclude: Patterns of names to leave as initialised.
             include: Patterns of the names here to load; left out, all.
-            rename: Beginning of names there -> beginning of names here.
+            rename: Beginning of names there -> beginning of names here; left out, what
+                `counterparts` says.
             checkpoint: The whole checkpoint, from which the optimizers' state of the loaded weights
                 is taken over as well; left out, optimizers begin anew.
 
         Raises:
             RunError: If nothing fits.
         """
+        rename = rename or self.counterparts(state)
         report = load_matching(self, state, exclude, include=include, rename=rename)
         if checkpoint is not None:
-            names = {here: there for there, here in renamed(state, rename or {}).items()}
+            names = {here: there for there, here in renamed(state, rename).items()}
             names = {here: names[here] for here in report.loaded}
             kept = checkpoint.get(_CHECKPOINT_KEY, {}).get("optimizers", [])
             chosen, notes = choose_states(
@@ -360,6 +362,18 @@ class Task(Measuring):
             report = replace(report, moments=tuple(chosen), notes=(*report.notes, *notes))
         self.load_report = report
         return report
+
+    def counterparts(self, state: Mapping[str, Any]) -> dict[str, str]:
+        """Return how the net that predicts is called there -> here, where the two differ.
+
+        So a generator starts from the net of an enhancement, and the other way round.
+        """
+        there = dict.fromkeys(name.split(".")[1] for name in state if name.startswith("nets."))
+        here = (self.image_roles or tuple(self.nets))[0]
+        if here in there:
+            return {}
+        nets = [role for role in there if role == "net" or role.startswith("generator")]
+        return {f"nets.{nets[0]}.": f"nets.{here}."} if nets else {}
 
     def use_channels_last(self) -> None:
         """Keep weights and images with the channel as the last axis in memory."""

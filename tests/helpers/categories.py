@@ -17,6 +17,7 @@ CLASSES = ["small", "large"]
 UNET = {"name": "UNet", "params": {"channels": [4, 8], "strides": [2], "dropout": 0.3}}
 FEATURES = {"name": "unet_features", "params": {"features": [4, 4, 4, 4, 4, 4], "dropout": 0.2}}
 RESNET = {"name": "resnet", "params": {"depth": 10, "width": 4}}
+JUDGE = {"name": "patch_discriminator", "params": {"channels": 4, "depth": 1, "spectral": True}}
 LATENT = {"channels": [4, 8], "latent": 3, "width": 4, "dropout": 0.2}
 TABLE_HEAD = {"name": "global_pool", "params": {"tabular": True, "hidden": [4]}}
 BATCH = {"batch_size": 2, "workers": 0}
@@ -117,6 +118,13 @@ def _data(category: str) -> dict[str, Any]:
             **patches,
         },
         "noise2void": {"source": _table(), **patches},
+        "pix2pix": {
+            "source": {
+                "name": "csv",
+                "params": {"path": "discs.csv", "image": "image", "target": "clean"},
+            },
+            **patches,
+        },
         "multitask": {"source": _table("some"), "augment": ["flips"]},
         "probabilistic_unet": {"source": _table(["mask", "mask_too"]), **patches},
         "embedseg": {"source": _table("mask"), **patches},
@@ -141,6 +149,7 @@ def _task(category: str) -> dict[str, Any]:
         "enhancement": {"net": UNET},
         "noise2void": {"net": UNET},
         "embedseg": {"net": UNET, "object_radius": 4.0},
+        "pix2pix": {"nets": {"generator": UNET, "discriminator": JUDGE}},
         "probabilistic_unet": {
             "classes": ["background", "disc"],
             "net": {"name": "probabilistic_unet", "params": LATENT},

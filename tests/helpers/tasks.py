@@ -27,7 +27,7 @@ def make(
     **fields: Any,
 ) -> Any:
     """Build a task of a category with a tiny net."""
-    dense = category in ("segmentation", "enhancement", "noise2void")
+    dense = category in ("segmentation", "enhancement", "noise2void", "pix2pix")
     given = {"nets": {"net": DENOISER if dense else CLASSIFIER}, **fields}
     config = CATEGORIES[category](category=category, **given)
     return build_task(config, inference or InferenceConfig(), facts, seed)

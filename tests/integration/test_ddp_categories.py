@@ -41,6 +41,23 @@ TOGETHER = config_of(
     trainer={"schedules": {"data.degrade.0.params.std": RISING}},
 )
 
+AGAINST_EACH_OTHER = config_of(
+    "pix2pix",
+    task={
+        "nets": {
+            "generator": PLAIN,
+            "discriminator": {
+                "name": "patch_discriminator",
+                "params": {"channels": 4, "depth": 1, "spectral": True},
+            },
+        },
+        "optimizer": {"name": "SGD", "params": {"lr": 0.02}},
+        "feature_matching_weight": 1.0,
+        "r1_weight": 0.1,
+    },
+    trainer={"accumulate_grad_batches": 2},
+)
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -108,4 +125,22 @@ def test_two_processes_with_half_the_batch_train_as_one(
     assert ours["global_step"] == theirs["global_step"] == 4  # of SAM, not its evaluations
     torch.testing.assert_close(ours["state_dict"], theirs["state_dict"], atol=1e-6, rtol=1e-4)
     for name in ("train/loss", "val/loss", "val/psnr"):
+        pd.testing.assert_series_equal(run.metrics[name], whole.metrics[name], rtol=1e-4)
+
+
+def test_generator_and_discriminator_train_on_two_processes_as_on_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of one net have no gradient in the turn of the other, and nothing waits for it."""
+    monkeypatch.chdir(folder)
+    run = pair(AGAINST_EACH_OTHER, folder, "adversaries")
+    assert_measured_as_by_one(run)
+    alone = merged(
+        AGAINST_EACH_OTHER, {"data": {"loader": {"batch_size": 4}}, "trainer": {"max_epochs": 2}}
+    )
+    whole = imt.train(alone, path=folder / "alone_adversaries", quiet=True)
+    ours, theirs = (torch.load(one.checkpoint("last"), weights_only=True) for one in (run, whole))
+    assert ours["global_step"] == theirs["global_step"] == 4
+    torch.testing.assert_close(ours["state_dict"], theirs["state_dict"], atol=1e-6, rtol=1e-4)
+    for name in ("train/loss", "train/loss/discriminator", "val/psnr"):
         pd.testing.assert_series_equal(run.metrics[name], whole.metrics[name], rtol=1e-4)

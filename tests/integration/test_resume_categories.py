@@ -67,6 +67,17 @@ CASES: dict[str, dict[str, Any]] = {
             "schedules": {"task.losses.kind.weight": line(0.2, 2.0)},
         },
     ),
+    "pix2pix-averaged-accumulated-workers": config_of(
+        "pix2pix",
+        data={"loader": {"workers": 2}},
+        task={
+            "feature_matching_weight": 1.0,
+            "discriminator_steps": 2,
+            "gradient_clip": {"discriminator": 0.5},
+            "schedulers": {"generator": "one_cycle", "discriminator": "plateau"},
+        },
+        trainer={**EMA, "accumulate_grad_batches": 3, "gradient_clip_val": 1.0},
+    ),
     "probabilistic-several-readers": config_of(
         "probabilistic_unet",
         data={"loader": {"workers": 2}},
