@@ -458,7 +458,7 @@ def test_a_run_resumed_at_an_epochs_end_goes_on_exactly(tmp_path: Path) -> None:
                 if stop and trainer.current_epoch == 0:
                     trainer.save_checkpoint(tmp_path / "first.ckpt")
 
-        trainer = trainer_of(max_epochs=3, callbacks=[Save(), Ema(0.9)], enable_checkpointing=True)
+        trainer = trainer_of(max_epochs=3, callbacks=[Save(), Ema(0.9)])
         trainer.fit(task, loader(IMAGES, 2), ckpt_path=checkpoint, weights_only=True)
         return task, trainer.optimizers
 
