@@ -24,6 +24,7 @@ _GENERATOR: Final = {
 _DISCRIMINATOR: Final = {
     "num_discriminator": "scales", "n_layers": "depth", "nf": "channels", "norm_layer": "norm",
 }  # fmt: skip
+_WAYS: Final = {"AtoB": "a_to_b", "BtoA": "b_to_a"}
 _FILLED: Final = ("spatial_dims", "in_channels", "out_channels")
 _JUDGES: Final = {
     "predefined_basic": "patch_discriminator",
@@ -70,10 +71,10 @@ def move_cyclegan(transfer: Transfer) -> None:
     """Two domains, and a generator for each way."""
     move_initial(transfer, "kaiming")
     _nets(transfer)
-    transfer.lose(
-        "model.model_extra.inference_direction",
-        "both ways are learnt: say which is predicted with the options of imtoolkit predict",
-    )
+    way = "model.model_extra.inference_direction"
+    if str(transfer.get(way)) in _WAYS:
+        transfer.carry(way, "task.direction", _WAYS[str(transfer.get(way))])
+    transfer.lose(way, f"is none of {', '.join(_WAYS)}")
     if not transfer.facts.trains:
         return
     _learning(transfer)
@@ -83,10 +84,11 @@ def move_cyclegan(transfer: Transfer) -> None:
         weight = transfer.get(f"{key}.weights.{name}_loss")
         if weight is not None:
             transfer.carry(f"{key}.weights.{name}_loss", f"task.{name}_weight", float(weight))
-        _, func, _ = transfer.component(f"{key}.{name}_loss")
-        if func == "L1Loss":
-            transfer.imply(f"{key}.{name}_loss", "the mean absolute difference is taken")
-        transfer.lose(f"{key}.{name}_loss", "the mean absolute difference (L1) is taken instead")
+    if transfer.component(f"{key}.cycle_loss")[1]:
+        move_loss(transfer, f"{key}.cycle_loss", "task.loss")
+    if transfer.component(f"{key}.identity_loss")[1] == transfer.component(f"{key}.cycle_loss")[1]:
+        transfer.imply(f"{key}.identity_loss", "the difference is that of the cycle")
+    transfer.lose(f"{key}.identity_loss", "the difference is that of the cycle: task.loss")
     transfer.carry(f"{key}.fake_pool_size", "task.pool_size")
     transfer.lose(key, "the category cyclegan has no such part")
 

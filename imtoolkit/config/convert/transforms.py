@@ -144,12 +144,23 @@ def _add(
     if values and not keys:
         transfer.imply(step.key, _LABELS)
         return True
-    full = {**params, "keys": list(keys)} if values and keys != ("image",) else params
+    usual = keys == ("image",) or transfer.facts.unpaired
+    full = params if usual or not values else {**params, "keys": list(keys)}
     if keys != step.keys:
         note = f"{note}; {_LABELS}".removeprefix("; ")
-    place = transfer.append(f"data.{to}", component(name, full))
+    made = _for_domain(transfer, keys, component(name, full))
+    place = transfer.append(f"data.{to}", made)
     transfer.ledger.carried(step.key, place, note)
     return True
+
+
+def _for_domain(transfer: Transfer, keys: tuple[str, ...], made: Any) -> Any:
+    """Keep a transform to one of two unpaired domains, where it was for IM or GT alone."""
+    domain = {("image",): "A", ("target",): "B"}.get(keys)
+    if domain is None or not transfer.facts.unpaired:
+        return made
+    inner = made if isinstance(made, dict) else {"name": made, "params": {}}
+    return {"name": "for_domain", "params": {"domain": domain, "transform": inner}}
 
 
 _LABELS: Final = "labels and cost maps keep their values here"
@@ -360,13 +371,16 @@ def _keep(transfer: Transfer, step: Step) -> None:
         transfer.imply(step.key, _LABELS)
         return
     to = "augment" if random or step.section == "augmentation" else "preprocess"
-    params: dict[str, Any] = {"keys": list(keys)}
+    params: dict[str, Any] = {"keys": ["image"] if transfer.facts.unpaired else list(keys)}
     if "weight" in keys:
         params["allow_missing_keys"] = True  # a source may have no cost maps
         step.params.pop("allow_missing_keys", None)
     place = f"data.{to}.{len(as_list(transfer.new.get('data', {}).get(to)))}"
-    kept = transfer.known_params(step.key, place, "transform", name, step.params)
-    transfer.append(f"data.{to}", component(name, {**params, **kept}))
+    single = transfer.facts.unpaired and len(keys) == 1
+    inside = f"{place}.params.transform" if single else place
+    kept = transfer.known_params(step.key, inside, "transform", name, step.params)
+    made = _for_domain(transfer, keys, component(name, {**params, **kept}))
+    transfer.append(f"data.{to}", made)
     note = ""
     if random and step.section == "preprocess":
         note = "random, so that it is for training only; there it changed validation too"
