@@ -69,14 +69,15 @@ def _axes(transfer: Transfer, key: str, order: str, keys: tuple[str, ...], *, pi
 
 
 def _channels(transfer: Transfer, key: str, channels: list[Any], keys: tuple[str, ...]) -> None:
+    facts, places = transfer.facts, []
     if "image" in keys:
-        transfer.put("data.channels", channels)
-    if "target" in keys and not transfer.facts.labels and transfer.facts.target_is_image:
-        if not transfer.facts.unpaired:
-            transfer.put("data.target_channels", channels)
-        transfer.ledger.carried(key, "data.channels, data.target_channels")
-    elif "image" in keys:
-        transfer.ledger.carried(key, "data.channels")
+        places.append("data.channels")
+    if "target" in keys and facts.target_is_image and not (facts.labels or facts.unpaired):
+        places.append("data.target_channels")
+    for place in places:
+        transfer.put(place, channels)
+    if places:
+        transfer.ledger.carried(key, ", ".join(places))
     transfer.imply(key, "labels and cost maps have one channel")
 
 

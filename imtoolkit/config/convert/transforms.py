@@ -156,9 +156,9 @@ def _add(
 
 def _for_domain(transfer: Transfer, keys: tuple[str, ...], made: Any) -> Any:
     """Keep a transform to one of two unpaired domains, where it was for IM or GT alone."""
-    domain = {("image",): "A", ("target",): "B"}.get(keys)
-    if domain is None or not transfer.facts.unpaired:
+    if len(keys) != 1 or not transfer.facts.unpaired:
         return made
+    domain = "A" if keys[0] == "image" else "B"
     inner = made if isinstance(made, dict) else {"name": made, "params": {}}
     return {"name": "for_domain", "params": {"domain": domain, "transform": inner}}
 
