@@ -19,6 +19,7 @@ DRAWN: dict[str, dict[str, Any]] = {
     "fcn_label_free_3d": {"shape": (16, 48, 48), "labels": False},
     "fcn_label_free_3d_inference": {"shape": (16, 48, 48), "labels": False},
     "nnunet_regularized_2d": {"shape": (2, 64, 64)},
+    "cyclegan_2d": {"shape": (48, 48), "labels": False},
     "embedseg_2d": {"shape": (64, 64)},
     "embedseg_3d_inference": {"shape": (16, 48, 48)},
     "pix2pix_2d": {"shape": (64, 80), "labels": False},
