@@ -76,6 +76,7 @@ __all__ = [
     "resume",
     "target_spec",
     "train",
+    "tune_postprocess",
     "write",
 ]
 
@@ -107,6 +108,7 @@ _HOMES: Final = {
     "resume": "imtoolkit.trainer.resume",
     "target_spec": "imtoolkit.tasks",
     "train": "imtoolkit.trainer.train",
+    "tune_postprocess": "imtoolkit.trainer.tuning",
     "write": "imtoolkit.io.writer",
 }
 

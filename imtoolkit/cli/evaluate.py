@@ -13,6 +13,8 @@ from imtoolkit.core.errors import ConfigError
 from .output import out
 from .train import found_run, show_summary
 from .trust import Trust, trust_run
+from .tuning import Tuned
+from .tuning import tune as tune_run
 
 if TYPE_CHECKING:
     from imtoolkit.runs import Run
@@ -45,6 +47,21 @@ def evaluate(
         Optional[Path],  # noqa: UP045
         typer.Option("--table", help="Other images: a CSV with columns image and target."),
     ] = None,
+    tune: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--tune", help="postprocess: search its parameters on the validation images first."
+        ),
+    ] = None,
+    metric: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--metric", help="With --tune: what shall become better, such as ap/50."),
+    ] = None,
+    head: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--head", help="With --tune: the output to tune, where there are several."),
+    ] = None,
+    tuned: Tuned = True,
     trust: Trust = False,
 ) -> None:
     """Measure a trained model on images that it has not seen, each once."""
@@ -55,6 +72,13 @@ def evaluate(
     source = _source(images, targets, table)
     name = split if source is None or split != "test" else "other"
     found = found_run(run)
+    if tune is not None:
+        _refuse_beside_tuning(split, members, against, source)
+        tune_run(found, tune, metric=metric, head=head, checkpoint=checkpoint)
+        return
+    if metric is not None or head is not None:
+        message = "--metric and --head say what --tune shall make better: give --tune postprocess"
+        raise ConfigError(message)
     if members:
         if against is not None:
             message = "--with and --against exclude each other: evaluate the ensemble by itself"
@@ -69,6 +93,7 @@ def evaluate(
         checkpoint=checkpoint,
         against=against,
         source=source,
+        tuned=tuned,
         quiet=not out().talks,
     )
     summary = scores.summary
@@ -79,6 +104,17 @@ def evaluate(
     out().wrote("scores", scores.path / "per_image.csv")
     out().wrote("summary", scores.path / "summary.json")
     out().result(path=scores.path, **summary)
+
+
+def _refuse_beside_tuning(
+    split: str, members: list[str], against: str | None, source: dict[str, Any] | None
+) -> None:
+    if members or against is not None or source is not None or split not in ("test", "val"):
+        message = (
+            "--tune searches on the validation images of one run: leave --with, --against, "
+            "--images, --targets, --table and --split out"
+        )
+        raise ConfigError(message)
 
 
 def _show_comparison(compared: dict[str, Any], confidence: float) -> None:

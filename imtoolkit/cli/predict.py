@@ -11,6 +11,7 @@ import typer
 from .output import out
 from .train import found_run
 from .trust import Trust, trust_run
+from .tuning import Tuned
 
 if TYPE_CHECKING:
     from imtoolkit.trainer.inputs import Input
@@ -58,6 +59,7 @@ def predict(
         Optional[str],  # noqa: UP045
         typer.Option("--direction", help="Of a CycleGAN: a_to_b or b_to_a."),
     ] = None,
+    tuned: Tuned = True,
     trust: Trust = False,
 ) -> None:
     """Apply a trained model to images and write what it makes of them, with their pixel size."""
@@ -82,6 +84,7 @@ def predict(
         time=time,
         scene=scene,
         direction=direction,
+        tuned=tuned,
         suffix=suffix,
         track=track,
     )

@@ -28,6 +28,7 @@ from imtoolkit.trainer.machine import Machine, choose_machine
 from imtoolkit.trainer.scores import Scores
 from imtoolkit.trainer.session import explained, quiet_libraries
 from imtoolkit.trainer.state import load_state
+from imtoolkit.trainer.tuned import with_tuned
 
 SPLITS = ("train", "val", "test", "naive")
 
@@ -39,6 +40,7 @@ def evaluate(
     checkpoint: str | None = None,
     against: Run | str | Path | None = None,
     source: Mapping[str, Any] | None = None,
+    tuned: bool = True,
     quiet: bool = False,
 ) -> Scores:
     """Measure a trained model; for several that vote see `evaluate_ensemble`.
@@ -52,6 +54,7 @@ def evaluate(
         source: Other images than those of the run: a source as in the config, such as
             ``{"name": "folder", "params": {...}}``. All of them are evaluated, or the test images
             of a source that divides itself.
+        tuned: Use the steps of post-processing that were tuned for a run, where there are some.
         quiet: Show no progress.
 
     Returns:
@@ -63,11 +66,11 @@ def evaluate(
     """
     found = find_run(run, runs_root())
     other = find_run(against, runs_root()) if against is not None else None
-    first = _measure(found, split, checkpoint, source, quiet=quiet)
+    first = _measure(found, split, checkpoint, source, tuned=tuned, quiet=quiet)
     if other is None:
         return _save(first, found, split)
     settings, seed = found.config.evaluation, found.config.seed
-    second = _measure(other, split, None, source, quiet=quiet)
+    second = _measure(other, split, None, source, tuned=tuned, quiet=quiet)
     compared = scores.compare(first, second, settings, seed)
     first.summary["against"] = {"run": other.id, **compared}
     return _save(first, found, split)
@@ -133,9 +136,10 @@ def _measure(
     checkpoint: str | None,
     source: Mapping[str, Any] | None,
     *,
+    tuned: bool,
     quiet: bool,
 ) -> Scores:
-    config, machine, data, where = images_to_measure(run, split, source)
+    config, machine, data, where = images_to_measure(run, split, source, tuned=tuned)
     task = build.build_model(config, run.facts)
     name = load_state(task, run, checkpoint or config.inference.checkpoint)
     attach_encoders(task, config, needed=False)
@@ -152,7 +156,7 @@ def _measure(
 
 
 def images_to_measure(
-    run: Run, split: str, source: Mapping[str, Any] | None
+    run: Run, split: str, source: Mapping[str, Any] | None, *, tuned: bool = True
 ) -> tuple[Config, Machine, ImageDataModule, str]:
     """Return the images of a split of a run, or of another source.
 
@@ -165,7 +169,7 @@ def images_to_measure(
     if split not in SPLITS and source is None:
         msg = f"no split '{split}'.{did_you_mean(split, SPLITS)} There are {', '.join(SPLITS)}"
         raise DataError(msg)
-    config = _one_process(load_run_config(run.path))
+    config = _one_process(with_tuned(run, load_run_config(run.path), use=tuned))
     plugin_modules.load(config)
     where = split
     if source is not None:

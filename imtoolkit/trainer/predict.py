@@ -55,6 +55,7 @@ def predict(
     time: int | None = None,
     scene: int | str | None = None,
     direction: str | None = None,
+    tuned: bool = True,
     spacing: Sequence[float] | None = None,
     tabular: Row | Sequence[Row] | None = None,
     suffix: str | None = None,
@@ -81,6 +82,7 @@ def predict(
         scene: Scene of the files, by number or name; left out, as in the config of the run.
         direction: ``a_to_b`` or ``b_to_a``: which way a CycleGAN translates; left out, as in the
             config of the run.
+        tuned: Use the steps of post-processing that were tuned for the run, where there are some.
         spacing: Pixel size ``[Z,] Y, X`` of arrays, see `Predictor.array`; files tell theirs.
         tabular: Value of each tabular column that the model takes beside an array, or a list of
             these for a list of arrays; files have them in their table.
@@ -102,6 +104,7 @@ def predict(
         "time": time,
         "scene": scene,
         "direction": direction,
+        "tuned": tuned,
     }
     if _is_array(inputs) or (isinstance(inputs, (list, tuple)) and inputs and _is_array(inputs[0])):
         return _predict_arrays(_predictor(run, vote, options), inputs, spacing, tabular)

@@ -28,6 +28,7 @@ from imtoolkit.trainer.image_predictor import ImagePredictor, Row
 from imtoolkit.trainer.machine import choose_machine
 from imtoolkit.trainer.results import Result
 from imtoolkit.trainer.state import load_state
+from imtoolkit.trainer.tuned import with_tuned
 
 
 class Predictor(ImagePredictor):
@@ -42,6 +43,7 @@ class Predictor(ImagePredictor):
         scene: Scene of the files, by number or name; left out, as in the config of the run.
         direction: ``a_to_b`` or ``b_to_a``, for a translation between domains; left out, as in the
             config of the run.
+        tuned: Use the steps of post-processing that were tuned for the run, where there are some.
 
     Attributes:
         run: The run.
@@ -58,10 +60,11 @@ class Predictor(ImagePredictor):
         time: int | None = None,
         scene: int | str | None = None,
         direction: str | None = None,
+        tuned: bool = True,
     ) -> None:
         self.run = find_run(run, runs_root())
         asked = {"axes": axes, "time": time, "scene": scene}
-        config = load_run_config(self.run.path)
+        config = with_tuned(self.run, load_run_config(self.run.path), use=tuned)
         self.direction = direction_of(config, direction)
         self.config = _for_prediction(config, accelerator, asked, self.domain)
         plugin_modules.load(self.config)
