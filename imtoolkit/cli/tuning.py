@@ -47,7 +47,7 @@ def tune(
     title = f"tuned on {found.images} validation images, {found.tried} combinations"
     out().table(["", "before", "after"], rows, title)
     out().wrote("steps", run.path / POSTPROCESS)
-    out().result(run=run.path, **vars(found))
+    out().result(**{**vars(found), "run": run.path})
 
 
 def _shown(value: Any) -> str:

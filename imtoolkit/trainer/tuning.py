@@ -106,7 +106,7 @@ def tune_postprocess(
             "inference.postprocess; imtoolkit components postprocess lists them"
         )
         raise ConfigError(Problem(message, where="inference.postprocess"))
-    _, _, data, where = images_to_measure(found, SPLIT, None)
+    _, _, data, where = images_to_measure(found, SPLIT, None, tuned=False)
     suite, asked = _suite_with(task, name, metric or goal.main_metric)
     with tempfile.TemporaryDirectory(prefix="imtoolkit-tune-") as folder:
         judged = _Judge(goal, suite, asked, Path(folder))

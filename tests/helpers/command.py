@@ -110,11 +110,9 @@ class Place:
     def command(self, *words: str | Path) -> Done:
         """Run imtoolkit in this process, and check that no image or label has changed."""
         before = fingerprint(self.folder / "data")
-        out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err):
-            code = main([str(word) for word in words])
+        done = command(*words)
         assert fingerprint(self.folder / "data") == before
-        return Done(code, out.getvalue(), err.getvalue())
+        return done
 
     def train(self, changes: dict[str, Any] | None = None, *words: str) -> Done:
         """Train with a changed config."""
@@ -123,6 +121,14 @@ class Place:
     def runs(self) -> list[Path]:
         """Return everything that lies in the folder of all runs."""
         return sorted((self.folder / "runs").glob("*/*"))
+
+
+def command(*words: str | Path) -> Done:
+    """Run imtoolkit in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([str(word) for word in words])
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 def cell(number: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:

@@ -49,7 +49,7 @@ def coordinate_search(
         sweeps: How often all parameters are gone through at most.
 
     Example:
-        >>> def score(at): return -((at["x"] - 2) ** 2) - (at["y"] - at["x"]) ** 2
+        >>> def score(at): return -3 * (at["x"] - 2) ** 2 - (at["y"] - at["x"]) ** 2
         >>> coordinate_search({"x": 0, "y": 0}, {"x": range(4), "y": range(4)}, score).values
         {'x': 2, 'y': 2}
     """
