@@ -92,6 +92,7 @@ VALUES: Final[dict[str, Any]] = {
     "task.start_from.exclude": ["*.head.*"],
     "task.start_from.rename": {"nets.net.": "nets.net.backbone."},
     "task.freeze": ["nets.net.model.0.*"],
+    "task.instances": {"boundary": 1},
     "task.classes": ["background", "nucleus", "debris"],
     "task.class_weights": [0.5, 1.0, 2.0],
     "trainer.max_epochs": 20,

@@ -102,7 +102,11 @@ _OF_IMAGES: Final = ("psnr", "ssim", "mae", "pearson")
 _OF_INSTANCES: Final = ("ap", "instance_f1", "panoptic_quality", "matched_iou", "object_count")
 _OF_SAMPLES: Final = ("ged", "sample_diversity")
 
+OBJECTS: Final = "objects"
+"""Stands for the category of a task that learns objects by ``task.instances``."""
+
 METRICS: Final = {
+    OBJECTS: (*_OF_INSTANCES, "foreground_dice"),
     "segmentation": ("dice", "iou", "hd95", "surface_dice"),
     "classification": _OF_CLASSES,
     "regression": _OF_NUMBERS,
@@ -116,6 +120,7 @@ METRICS: Final = {
 """Category (or kind of a head) -> names of its own metrics, whether computed unasked or not."""
 
 VALIDATED: Final = {
+    OBJECTS: (*_OF_INSTANCES, "foreground_dice"),
     "segmentation": ("dice", "iou"),
     "classification": _OF_CLASSES,
     "regression": _OF_NUMBERS,

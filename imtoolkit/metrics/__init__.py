@@ -3,6 +3,7 @@
 BUILTINS = {
     "metric": {
         "dice": "imtoolkit.metrics.segmentation:DiceMetric",
+        "foreground_dice": "imtoolkit.metrics.segmentation:ForegroundDiceMetric",
         "iou": "imtoolkit.metrics.segmentation:IoUMetric",
         "hd95": "imtoolkit.metrics.segmentation:HausdorffMetric",
         "surface_dice": "imtoolkit.metrics.segmentation:SurfaceDiceMetric",

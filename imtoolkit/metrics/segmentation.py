@@ -79,6 +79,30 @@ class DiceMetric(_ClassMetric):
         return {k: _ratio(2 * both[k], sizes[k]) for k in range(1, len(self.classes))}
 
 
+class ForegroundDiceMetric(ImageMetric):
+    """Dice coefficient of all objects together: what is labelled at all, against what is not.
+
+    Example:
+        >>> ForegroundDiceMetric()(np.array([[0, 1, 2]]), np.array([[0, 7, 7]]))
+        {'foreground_dice': 1.0}
+    """
+
+    name = "foreground_dice"
+
+    def __call__(
+        self,
+        prediction: Array,
+        target: Array,
+        *,
+        weight: Array | None = None,
+        spacing: Sequence[float] | None = None,
+    ) -> dict[str, float]:
+        """See `ImageMetric`; of object numbers ``([Z,] Y, X)``, 0 for background."""
+        own = DiceMetric(["background", "foreground"])
+        found = own(prediction > 0, target > 0, weight=weight, spacing=spacing)
+        return {self.name: found["dice"]}
+
+
 class IoUMetric(_ClassMetric):
     r"""Intersection over union (Jaccard index) of each class: :math:`|P \cap T| / |P \cup T|`.
 

@@ -15,7 +15,7 @@ from imtoolkit.config.sections import EnhancementConfig
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.core.facts import TargetKind
 
-from .goals import ImageGoal
+from .goals import DistanceGoal, ImageGoal
 from .supervised import SupervisedTask
 
 
@@ -33,6 +33,12 @@ class EnhancementTask(SupervisedTask):
 
     def build_goal(self) -> ImageGoal:
         """See `SupervisedTask`."""
+        if self.config.instances is not None:
+            return DistanceGoal(
+                self.facts,
+                normalize=self.config.instances.normalize,
+                default_loss=self.default_loss,
+            )
         goal = ImageGoal(
             self.facts,
             out_channels=self.out_channels,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from imtoolkit.config.sections import (
+    BoundaryConfig,
     ClassificationConfig,
     CycleGANConfig,
+    DistanceConfig,
     EmbedSegConfig,
     EnhancementConfig,
     HeadConfig,
@@ -17,7 +19,7 @@ from imtoolkit.config.sections import (
     SegmentationConfig,
     TaskConfig,
 )
-from imtoolkit.core.batch import CENTRE_OFFSETS
+from imtoolkit.core.batch import CENTRE_OFFSETS, DISTANCE, PIXEL_CLASSES
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.core.facts import ColumnTarget, TargetKind, TargetMap, TargetSpec
 
@@ -28,6 +30,9 @@ def target_of_config(config: TaskConfig) -> TargetSpec:
     Raises:
         ConfigError: If a head is of no known kind.
     """
+    objects = _of_objects(config)
+    if objects is not None:
+        return objects
     if isinstance(config, SegmentationConfig):
         return TargetSpec(TargetKind.LABELS, tuple(config.classes))
     if isinstance(config, ClassificationConfig):
@@ -54,6 +59,19 @@ def _centres(config: EmbedSegConfig) -> TargetMap:
     """Return the map of centres; distances between pixels count by their size."""
     size = {} if config.anisotropy is None else {"spacing": list(config.anisotropy)}
     return TargetMap(CENTRE_OFFSETS, {"centre": config.centre, **size})
+
+
+def _of_objects(config: TaskConfig) -> TargetSpec | None:
+    """Return what a task wants that learns objects as classes or distances of pixels."""
+    asked = getattr(config, "instances", None)
+    if isinstance(asked, BoundaryConfig):
+        width = {"width": asked.boundary}
+        maps = (TargetMap(PIXEL_CLASSES, width),) if asked.boundary else ()
+        return TargetSpec(TargetKind.INSTANCES, maps=maps)
+    if isinstance(asked, DistanceConfig):
+        maps = (TargetMap(DISTANCE, {"normalize": asked.normalize}),)
+        return TargetSpec(TargetKind.INSTANCES, maps=maps)
+    return None
 
 
 def _class_kind(config: ClassificationConfig | HeadConfig) -> TargetKind:

@@ -101,7 +101,10 @@ def test_a_preset_trains_is_evaluated_and_predicts(
     rows = scores.per_image
     assert len(rows) == run.facts.samples["test"] > 0
     assert math.isfinite(scores.summary["metrics"]["loss"]["mean"])
-    PREDICTS[config.task.category](run, config.task, rows, inputs_of(config, workdir / folder))
+    asked = config.task.category
+    if getattr(config.task, "instances", None) is not None:
+        asked = "instances"
+    PREDICTS[asked](run, config.task, rows, inputs_of(config, workdir / folder))
 
 
 def inputs_of(config: Any, folder: Path) -> Path:
@@ -173,6 +176,7 @@ def table_of(run: Run, given: Path) -> pd.DataFrame:
 
 PREDICTS: Final[Mapping[str, Callable[[Run, Any, pd.DataFrame, Path], None]]] = {
     "segmentation": segments,
+    "instances": tells_objects_apart,
     "classification": classifies,
     "regression": counts,
     "enhancement": enhances,

@@ -34,11 +34,55 @@ _CLASS_LISTS: Final = {
 
 def _classes(values: Values) -> Iterator[Problem]:
     category = values.get("task.category")
-    if category in _CLASS_LISTS:
+    by_objects = category == "segmentation" and values.get("task.instances") is not None
+    if by_objects:
+        yield from _classes_of_objects(values)
+    if category in _CLASS_LISTS and not (by_objects and not values.get("task.classes")):
         yield from _class_list(values, "task", _CLASS_LISTS[category])
     for name, head in (values.get("task.heads") or {}).items():
         if head.get("kind") in ("segmentation", "classification"):
             yield from _class_list(values, f"task.heads.{name}", head["kind"])
+
+
+def _classes_of_objects(values: Values) -> Iterator[Problem]:
+    """Check what a segmentation into objects is asked for."""
+    width = values.get("task.instances.boundary", 1)
+    if 0 < width < 1 or width < 0:
+        message = f"is 1 pixel or more, or 0 for none; got {width}"
+        yield values.place("task.instances.boundary").problem(message)
+    usual = ["background", "inside", *(["boundary"] if width else [])]
+    classes = values.get("task.classes") or usual
+    if len(classes) != len(usual):
+        message = (
+            f"objects are learnt as {', '.join(usual)}: leave the names out, or give "
+            f"{len(usual)} in this order; got {classes}"
+        )
+        yield values.place("task.classes").problem(message)
+    weights = values.get("task.class_weights")
+    if weights is not None and not values.get("task.classes") and len(weights) != len(usual):
+        message = f"has {len(weights)} numbers for the classes {', '.join(usual)}"
+        yield values.place("task.class_weights").problem(message)
+    if values.get("task.surface_tolerance", 1.0) != 1.0:
+        message = "belongs to the surfaces of classes, and objects are learnt: leave it out"
+        yield values.place("task.surface_tolerance").problem(message)
+
+
+def _distances(values: Values) -> Iterator[Problem]:
+    """Check what an enhancement is asked for whose targets are objects."""
+    if values.get("task.instances") is None:
+        return
+    if values.get("task.category") == "noise2void":
+        message = "noise2void learns to denoise; objects are learnt by category: enhancement"
+        yield values.place("task.instances").problem(message)
+    if values.get("task.category") != "enhancement":
+        return
+    for key, usual in (("residual", False), ("complex_channels", False), ("data_range", None)):
+        if values.get(f"task.{key}", usual) != usual:
+            message = "belongs to images, and the distance to the edge of objects is learnt"
+            yield values.place(f"task.{key}").problem(f"{message}: leave it out")
+    if values.get("data.degrade"):
+        message = "makes the input out of a clean image, and the targets are objects"
+        yield values.place("data.degrade").problem(message)
 
 
 def _class_list(values: Values, key: str, kind: str) -> Iterator[Problem]:
@@ -219,7 +263,7 @@ def _outputs(values: Values) -> Iterator[Problem]:
 
 
 CHECKS: Final = (
-    *(_classes, _classification, _regression, _whole_images, _enhancement),
+    *(_classes, _distances, _classification, _regression, _whole_images, _enhancement),
     *(_noise2void, _probabilistic, _heads, _outputs),
 )
 """All of them, in the order in which they are made."""

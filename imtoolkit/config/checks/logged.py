@@ -9,6 +9,7 @@ from imtoolkit.config.limits import (
     DOMAIN_WORDS,
     INSTANCE_PARTS,
     METRICS,
+    OBJECTS,
     SET_DISTANCES,
     TERMS,
     VALIDATED,
@@ -31,9 +32,8 @@ def metric_names(values: Values) -> set[str]:
                for name in names or ()}  # fmt: skip
     else:
         plain = values.get("task") or {}
-        chained = values.get("inference.postprocess") is not None
-        if chained and category == "segmentation" and plain.get("metrics") is None:
-            return set()  # whether the chain makes objects or classes, its steps tell
+        if plain.get("instances") is not None and category in METRICS:
+            category, plain = OBJECTS, {**plain, "classes": None}
         of_goal = _of_goal(category, plain)
         if of_goal is None:
             return set()

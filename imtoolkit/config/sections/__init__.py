@@ -24,6 +24,7 @@ from .data import (
     TabularConfig,
 )
 from .embedseg import EmbedSegConfig
+from .objects import BoundaryConfig, DistanceConfig
 from .probabilistic import ProbabilisticUNetConfig, UncertaintyConfig
 from .task import (
     ClassificationConfig,
@@ -51,6 +52,7 @@ __all__ = [
     "AdversarialConfig",
     "AugmentOn",
     "Blend",
+    "BoundaryConfig",
     "CacheConfig",
     "CacheKind",
     "CheckpointConfig",
@@ -59,6 +61,7 @@ __all__ = [
     "Config",
     "CycleGANConfig",
     "DataConfig",
+    "DistanceConfig",
     "EarlyStoppingConfig",
     "EmaConfig",
     "EmbedSegConfig",

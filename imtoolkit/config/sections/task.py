@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from .components import Component, LossTerm, OptimizerConfig, SchedulerConfig
+from .objects import BoundaryConfig, DistanceConfig
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class SegmentationConfig(TaskConfig):
     """Train on the decoder's lower resolutions as well; the net must offer it (DynUNet)."""
     surface_tolerance: float = 1.0
     """Distance, in physical units where known and pixels otherwise, within which a surface counts as met."""
+    instances: Optional[BoundaryConfig] = None
+    """Learn objects instead, out of targets that number them: `{boundary: 1}`. The classes are then background, inside and boundary; `inference.postprocess` makes objects of them."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ class EnhancementConfig(TaskConfig):
     """Channels are pairs of real and imaginary part; metrics and pictures show the magnitude."""
     data_range: Optional[list[float]] = None
     """Smallest and largest value of the targets, such as `[0, 1]`: predictions are clamped to it, and PSNR and SSIM count from it; left out, each target's own range."""
+    instances: Optional[DistanceConfig] = None
+    """Learn objects, out of targets that number them, as the distance to their edge: `{normalize: true}`; `inference.postprocess` makes objects of it."""
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,14 @@ from .classes import ClassGoal
 from .image import ImageGoal
 from .labels import LabelsGoal
 from .numbers import NumbersGoal
+from .objects import BoundaryGoal, DistanceGoal
 
 __all__ = [
     "OUTPUT",
     "AnnotationsGoal",
+    "BoundaryGoal",
     "ClassGoal",
+    "DistanceGoal",
     "Goal",
     "ImageGoal",
     "LabelsGoal",

@@ -19,6 +19,7 @@ from imtoolkit.core.batch import SPACING, TARGET, WEIGHT, Batch, Stage
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.core.facts import DataFacts
 from imtoolkit.inference.postprocess.base import RESULT, Array, Chain, Makes
+from imtoolkit.labels.numbering import relabel
 from imtoolkit.metrics.suite import MetricSuite
 
 from .chains import build_chain
@@ -186,7 +187,7 @@ class Goal(ABC):
 
         Returns:
             What the chain makes, image by image: of masks, classes and objects integers ``([B,]
-            [Z,] Y, X)``.
+            [Z,] Y, X)``; objects are numbered from 1 without gaps.
         """
         if not raw.is_floating_point():
             return raw  # the objects of an image that went by blocks
@@ -203,7 +204,10 @@ class Goal(ABC):
         begun = as_array(first)
         alone = begun.ndim > self.facts.spatial_dims and len(begun) == 1
         values = {**self.maps(raw), RESULT: begun[0] if alone else begun}
-        made = as_tensor(self.chain(values, spacing)).to(raw.device)
+        found = self.chain(values, spacing)
+        if self.instances:  # steps that remove objects leave gaps in their numbers
+            found, _ = relabel(found)
+        made = as_tensor(found).to(raw.device)
         is_map = made.is_floating_point() and made.ndim == self.facts.spatial_dims
         return made[None] if is_map else made
 

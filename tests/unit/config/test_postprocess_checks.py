@@ -140,3 +140,57 @@ def test_heads_have_steps_of_their_own(write: Any) -> None:
     wrong = good.replace("[fill_holes]", "[{name: threshold, params: {value: 1.0}}]")
     with pytest.raises(ConfigError, match=r"task\.heads\.mask\.postprocess\.0\.params"):
         load_config(write(text("multitask", wrong)))
+
+
+@pytest.mark.parametrize(
+    ("category", "fields", "more", "expected"),
+    [
+        ("segmentation", "  instances: {boundary: 0.5}\n", "", "is 1 pixel or more, or 0 for none"),
+        (
+            *("segmentation", "  instances: {boundary: 1}\n  classes: [a, b]\n", ""),
+            "objects are learnt as background, inside, boundary: leave the names out, or give 3",
+        ),
+        (
+            *("segmentation", "  instances: {boundary: 0}\n  class_weights: [1, 1, 2]\n", ""),
+            "has 3 numbers for the classes background, inside",
+        ),
+        (
+            *("segmentation", "  instances: {boundary: 1}\n  surface_tolerance: 2.0\n", ""),
+            "belongs to the surfaces of classes, and objects are learnt",
+        ),
+        (
+            *("segmentation", "  instances: {boundary: 1}\n", chain("[fill_holes]")),
+            "the steps end with class numbers, and the truth is objects: end with connected",
+        ),
+        (
+            "segmentation",
+            "  instances: {boundary: 1}\n",
+            chain("[{name: threshold, params: {of: insid, value: 0.5}}, connected_components]"),
+            "Did you mean 'inside'?",
+        ),
+        (
+            *("enhancement", "  instances: {normalize: true}\n  residual: true\n", ""),
+            "task.residual: belongs to images, and the distance to the edge of objects is learnt",
+        ),
+        (
+            *("noise2void", "  instances: {normalize: true}\n", ""),
+            "objects are learnt by category: enhancement",
+        ),
+    ],
+)
+def test_what_makes_no_sense_for_objects_is_told(
+    category: str, fields: str, more: str, expected: str, write: Any
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(text(category, fields) + more))
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("category", ["segmentation", "enhancement"])
+def test_metrics_of_objects_can_be_watched(category: str, write: Any) -> None:
+    watch = "trainer: {checkpoint: {monitor: [val/ap/50, val/pooled_ap/50, val/foreground_dice]}}\n"
+    assert load_config(write(text(category, "  instances: {}\n") + watch))
+    with pytest.raises(ConfigError, match="val/dice"):
+        load_config(
+            write(text(category, "  instances: {}\n") + watch.replace("val/ap/50", "val/dice"))
+        )
