@@ -144,7 +144,8 @@ def _preset(transfer: Transfer, key: str, to: str, name: str, names: Mapping[str
             kept[ours] = value.lower() if ours == "norm" and isinstance(value, str) else value
             transfer.ledger.carried(place, f"{to}.params.{ours}")
     transfer.put(to, component(name, kept))
-    transfer.ledger.carried(key, to)
+    note = "enlarges by resizing; upsampling: transposed does as there" * (names is _GENERATOR)
+    transfer.ledger.carried(key, to, note)
 
 
 def _learning(transfer: Transfer) -> None:
