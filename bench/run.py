@@ -17,7 +17,7 @@ from typing import Any
 
 from measure import BENCH
 
-QUICK = ("startup", "step", "patches", "augment", "instances")
+QUICK = ("startup", "step", "patches", "augment", "instances", "embedseg")
 LONG = (
     "accuracy_dsb2018",
     "accuracy_hippocampus",

@@ -25,6 +25,7 @@ NEGLIGIBLE: Final = 1e-3
 That changes the loss of an object by less than twice this number.
 """
 _HALF: Final = math.sqrt(2 * math.log(2))  # a Gaussian is 1/2 at so many standard deviations
+_TENTHS: Final = 5  # log(2 sigma^2) / 10 in units of log(sigma)
 _CELL: Final = 16.0  # side of the cells of the search, in pixels
 
 
@@ -85,12 +86,13 @@ class EmbedSegLoss(nn.Module):
 
     .. math::
         L = \frac{w_1}{K} \sum_k \text{Lovász}(2 \phi_k - 1, S_k)
-        + \frac{w_2}{K} \sum_k \frac{1}{|S_k|} \sum_{S_k} (\log \sigma_i - \log \sigma_k)^2
+        + \frac{w_2}{K} \sum_k \frac{1}{|S_k|} \sum_{S_k} (t_i - t_k)^2
         + \frac{w_3}{N} \left(f \sum_{i \in S_k} (s_i - \phi_k(e_i))^2
         + \sum_{i \notin S} s_i^2\right)
 
-    with the objects of the whole batch. Papers: Neven et al., CVPR 2019; Lalit et al., Medical
-    Image Analysis 2022.
+    with the objects of the whole batch, and :math:`t = -\log(2 \sigma^2) / 10`, which the nets of
+    the papers tell: the usual weights are theirs. Papers: Neven et al., CVPR 2019; Lalit et al.,
+    Medical Image Analysis 2022.
 
     Args:
         spatial_dims: 2 or 3.
@@ -132,7 +134,7 @@ class EmbedSegLoss(nn.Module):
         spatial_dims: int = 2,
         anisotropy: Sequence[float] | None = None,
         instance_weight: float = 1.0,
-        smoothness_weight: float = 1.0,
+        smoothness_weight: float = 10.0,
         seed_weight: float = 1.0,
         foreground_weight: float = 10.0,
     ) -> None:
@@ -174,7 +176,7 @@ class EmbedSegLoss(nn.Module):
             mean = objects.mean(scales)  # (n_sigma, K)
             own_scales = scales.gather(1, _index(objects.pixel, scales))
             away = (own_scales - mean.gather(1, _index(objects.owner, mean))) ** 2
-            parts["smoothness"] = objects.mean(away, picked=True).mean()
+            parts["smoothness"] = objects.mean(away, picked=True).mean() / _TENTHS**2
             each, own = _hinges(points, mean, objects, counts, target)
             parts["instances"] = each.mean()
             wanted = wanted.index_copy(0, objects.pixel, own.detach())

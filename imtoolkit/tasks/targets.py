@@ -57,8 +57,8 @@ def target_of_config(config: TaskConfig) -> TargetSpec:
 
 def _centres(config: EmbedSegConfig) -> TargetMap:
     """Return the map of centres; distances between pixels count by their size."""
-    size = {} if config.anisotropy is None else {"spacing": list(config.anisotropy)}
-    return TargetMap(CENTRE_OFFSETS, {"centre": config.centre, **size})
+    size = "image" if config.anisotropy is None else list(config.anisotropy)
+    return TargetMap(CENTRE_OFFSETS, {"centre": config.centre, "spacing": size})
 
 
 def _of_objects(config: TaskConfig) -> TargetSpec | None:

@@ -113,6 +113,7 @@ class ClusterEmbeddings(PostprocessStep):
         "foreground_threshold": (0.3, 0.4, 0.5, 0.6),
         "min_pixels": (4, 8, 16, 32, 64),
         "min_unclustered": (0.3, 0.5, 0.7),
+        "membership": (0.2, 0.3, 0.4, 0.5),
     }
 
     def __init__(

@@ -68,7 +68,9 @@ def dense_loss(
                 centre = (size * (places + centres[image]))[:, mask].mean(1)
             own = values[dims:-1][:, mask]
             scale = (own * shares).sum(1) / shares.sum()
-            variances.append((((own - scale[:, None]) ** 2) * shares).sum(1).mean() / shares.sum())
+            told = (2 * (2 * own).exp()).log() / 10  # log(2 sigma^2) / 10
+            mean = (2 * (2 * scale).exp()).log() / 10
+            variances.append((((told - mean[:, None]) ** 2) * shares).sum(1).mean() / shares.sum())
             away = (points - centre.reshape(dims, *[1] * dims)) ** 2
             sigma = scale.exp().reshape(n_sigma, *[1] * dims)
             value = torch.exp(-(away / (2 * sigma**2)).sum(0))
