@@ -13,8 +13,8 @@ from imtoolkit.core.errors import ConfigError
 from .output import out
 
 NAME_HELP = (
-    "nuclei, membranes, denoise, label_free, lesions, shapes, wells, hippocampus; or a public set: "
-    "mednist, "
+    "nuclei, membranes, denoise, label_free, lesions, shapes, wells, unpaired, hippocampus; or a "
+    "public set: mednist, "
     "decathlon:Task04_Hippocampus"
 )
 

@@ -23,6 +23,7 @@ BUILTINS = {
         "denoise": "imtoolkit.samples.denoise:draw_denoise",
         "label_free": "imtoolkit.samples.label_free:draw_label_free",
         "lesions": "imtoolkit.samples.lesions:draw_lesions",
+        "unpaired": "imtoolkit.samples.unpaired:draw_unpaired",
         "shapes": "imtoolkit.samples.shapes:draw_shapes",
         "wells": "imtoolkit.samples.wells:draw_well",
         "hippocampus": "imtoolkit.samples.hippocampus:draw_hippocampus",

@@ -30,6 +30,7 @@ from .lesions import READERS, draw_lesions
 from .membranes import draw_membranes
 from .nuclei import draw_nuclei
 from .shapes import SHAPES, draw_shapes
+from .unpaired import draw_unpaired
 from .wells import TREATMENTS, WELLS_OF_PLATE, draw_well
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,18 @@ def _exposed_twice(stem: str, drawn: Drawn) -> dict[str, Any]:
         f"again/{stem}.ome.tif": drawn.more.get("again"),
         f"clean/{stem}.ome.tif": drawn.target,
     }
+
+
+def _of_two_domains(stem: str, drawn: Drawn) -> dict[str, Any]:
+    """Keep one of the two pictures of a scene, in turn, and of each fifth scene both."""
+    turn = int(stem.rpartition("_")[2]) % 5
+    if turn == 4:
+        return {
+            f"pairs/a/{stem}.ome.tif": drawn.image,
+            f"pairs/b/{stem}.ome.tif": drawn.target,
+        }
+    kept = ("a", drawn.image) if turn % 2 == 0 else ("b", drawn.target)
+    return {f"{kept[0]}/{stem}.ome.tif": kept[1]}
 
 
 def _in_classes(stem: str, drawn: Drawn) -> dict[str, Any]:
@@ -201,6 +214,14 @@ SAMPLES: Final[dict[str, Sample]] = {
         "images/: uint8; labels/annotator_K/: 1 on lesions; table.csv: a row for each annotation, "
         "with the image as group; images.csv: a row for each image, with a column for each reader.",
         tables={"table.csv": _annotation_rows, "images.csv": _image_rows},
+    ),
+    "unpaired": Sample(
+        _plain(draw_unpaired),
+        {2: (128, 128), 3: (16, 64, 64)},
+        _of_two_domains,
+        100,
+        "Two domains without pairs: fluorescent nuclei (a/, uint16) and stained sections (b/, RGB, "
+        "uint8) of other scenes. pairs/a/ and pairs/b/: scenes seen both ways, to measure with.",
     ),
     "hippocampus": Sample(
         _plain(draw_hippocampus),
@@ -365,7 +386,7 @@ def _write_one(
         try:
             write(
                 path,
-                pixels[None],
+                pixels if pixels.ndim > len(drawn.spacing) else pixels[None],  # colours
                 spacing=drawn.spacing,
                 unit=drawn.unit,
                 affine=drawn.affine,

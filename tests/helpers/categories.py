@@ -15,6 +15,7 @@ from imtoolkit import io
 SIZE = 32
 CLASSES = ["small", "large"]
 UNET = {"name": "UNet", "params": {"channels": [4, 8], "strides": [2], "dropout": 0.3}}
+JUDGE = {"name": "patch_discriminator", "params": {"channels": 4, "depth": 1}}
 FEATURES = {"name": "unet_features", "params": {"features": [4, 4, 4, 4, 4, 4], "dropout": 0.2}}
 RESNET = {"name": "resnet", "params": {"depth": 10, "width": 4}}
 JUDGE = {"name": "patch_discriminator", "params": {"channels": 4, "depth": 1, "spectral": True}}
@@ -128,6 +129,14 @@ def _data(category: str) -> dict[str, Any]:
         "multitask": {"source": _table("some"), "augment": ["flips"]},
         "probabilistic_unet": {"source": _table(["mask", "mask_too"]), **patches},
         "embedseg": {"source": _table("mask"), **patches},
+        "cyclegan": {
+            "source": {
+                "name": "unpaired",
+                "params": {"root": ".", "a": "*_clean.tif", "b": "*_noisy.tif"},
+            },
+            "split": {"val": 5, "test": 2},
+            **patches,
+        },
     }
     return found[category]
 
@@ -148,6 +157,11 @@ def _task(category: str) -> dict[str, Any]:
         "regression": {"net": composed(TABLE_HEAD)},
         "enhancement": {"net": UNET},
         "noise2void": {"net": UNET},
+        "cyclegan": {
+            "nets": {"generator": UNET, "discriminator": JUDGE},
+            "identity_weight": 2.0,
+            "pool_size": 3,
+        },
         "embedseg": {"net": UNET, "object_radius": 4.0},
         "pix2pix": {"nets": {"generator": UNET, "discriminator": JUDGE}},
         "probabilistic_unet": {

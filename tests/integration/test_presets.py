@@ -40,6 +40,11 @@ RESNET: Final = {"task.net.params.width": 4, **SEVERAL}
 DRUNET: Final = {"task.net.params.channels": [4, 8], "data.loader.batch_size": 2}
 FNET: Final = {"task.net.params.width": 2, "data.loader.batch_size": 2}
 ERFNET: Final = {"task.net.params.channels": [4, 8, 8], "data.loader.batch_size": 2}
+TRANSLATION: Final = {
+    "task.nets.generator.params.channels": [4, 8, 8],
+    "task.nets.discriminator.params.channels": 4,
+    **SEVERAL,
+}
 SMALL: Final[dict[str, dict[str, Any]]] = {
     "classification/images_2d": RESNET,
     "classification/images_3d": RESNET,
@@ -56,6 +61,8 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
     "enhancement/noise2noise_2d": DRUNET,
     "enhancement/label_free_2d": FNET,
     "enhancement/label_free_3d": FNET,
+    "cyclegan/unpaired_2d": TRANSLATION,
+    "cyclegan/unpaired_3d": TRANSLATION,
     "embedseg/nuclei_2d": ERFNET,
     "embedseg/nuclei_3d": ERFNET,
     "noise2void/denoise_2d": {
@@ -112,7 +119,7 @@ def inputs_of(config: Any, folder: Path) -> Path:
     params = config.data.sources["main"].source.params
     if "path" in params:
         return folder / "table.csv"
-    found = sorted(folder.glob(params.get("image", "**/*.tif*")))
+    found = sorted(folder.glob(params.get("image", "a/*.tif" if "a" in params else "**/*.tif*")))
     return next(path for path in found or sorted(folder.rglob("*.nii.gz")) if path.is_file())
 
 
@@ -159,6 +166,16 @@ def enhances(run: Run, task: Any, rows: pd.DataFrame, picture: Path) -> None:
     np.testing.assert_allclose(imt.read(written).pixels[0], image, atol=1e-5)
 
 
+def translates(run: Run, task: Any, rows: pd.DataFrame, picture: Path) -> None:
+    assert rows["cycle_psnr"].between(-20, 80).all()
+    assert rows["psnr"].dropna().size == (rows["dataset"] == "pairs").sum() > 0
+    grey = imt.read(picture).pixels
+    made = imt.predict(run, grey)
+    assert made.shape == (3, *grey.shape[1:])
+    (back,) = imt.predict(run, [picture.parents[1] / "b"], output="back", direction="b_to_a")[:1]
+    assert imt.read(back).pixels.shape == grey.shape
+
+
 def does_several_things(run: Run, task: Any, rows: pd.DataFrame, given: Path) -> None:
     assert {"nuclei/dice", "treatment/predicted", "number/predicted"} <= set(rows.columns)
     *masks, table = imt.predict(run, given, output="predicted")
@@ -183,5 +200,6 @@ PREDICTS: Final[Mapping[str, Callable[[Run, Any, pd.DataFrame, Path], None]]] = 
     "noise2void": enhances,
     "multitask": does_several_things,
     "embedseg": tells_objects_apart,
+    "cyclegan": translates,
 }
 """What is asked of the predictions of each category."""

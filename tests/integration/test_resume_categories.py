@@ -54,6 +54,9 @@ CASES: dict[str, dict[str, Any]] = {
         trainer={"schedules": {"data.degrade.0.params.std": line(0.05, 0.3)}},
     ),
     "noise2void-averaged": config_of("noise2void", trainer=EMA),
+    "cyclegan-pools-averaged": config_of(
+        "cyclegan", task={"scheduler": "one_cycle"}, trainer={**EMA, "accumulate_grad_batches": 2}
+    ),
     "embedseg-averaged": config_of("embedseg", trainer=EMA),
     "multitask-groups-schedules": config_of(
         "multitask",

@@ -174,3 +174,18 @@ def test_a_treatment_shows_in_size_and_shape(tmp_path: Path) -> None:
         areas[treatment] = (well.target > 0).sum() / well.facts["objects"]
     assert areas["swelling"] > 1.5 * areas["control"]
     assert areas["stretching"] < 1.3 * areas["control"]
+
+
+def test_two_domains_are_other_scenes_but_for_the_pairs(tmp_path: Path) -> None:
+    folder = draw("unpaired", tmp_path / "unpaired", count=10)
+    found = {part: sorted(path.name for path in (folder / part).glob("*.tif"))
+             for part in ("a", "b", "pairs/a", "pairs/b")}  # fmt: skip
+    assert [len(names) for names in found.values()] == [4, 4, 2, 2]
+    assert found["pairs/a"] == found["pairs/b"]
+    assert not set(found["a"]) & set(found["b"])
+    grey = read(folder / "pairs" / "a" / found["pairs/a"][0]).pixels
+    colours = read(folder / "pairs" / "b" / found["pairs/b"][0]).pixels
+    assert (grey.shape, colours.shape) == ((1, 128, 128), (3, 128, 128))
+    # where nuclei shine, the section is dark in red
+    assert np.corrcoef(grey.ravel(), colours[0].ravel())[0, 1] < -0.5
+    assert draw("unpaired", folder, count=10) == folder
