@@ -45,6 +45,11 @@ TRANSLATION: Final = {
     "task.nets.discriminator.params.channels": 4,
     **SEVERAL,
 }
+AGAINST: Final = {
+    "task.nets.generator.params.width": 2,
+    "task.nets.discriminator.params.channels": 4,
+    "data.loader.batch_size": 2,
+}
 SMALL: Final[dict[str, dict[str, Any]]] = {
     "classification/images_2d": RESNET,
     "classification/images_3d": RESNET,
@@ -68,6 +73,13 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
     "noise2void/denoise_2d": {
         "task.net.params.channels": [4, 8, 16],
         "data.loader.batch_size": 2,
+    },
+    "pix2pix/label_free_2d": AGAINST,
+    "pix2pix/label_free_3d": AGAINST,
+    "pix2pix/hd_2d": {
+        "task.nets.generator.params.channels": 2,
+        "task.nets.generator.params.global_blocks": 1,
+        "task.nets.discriminator.params.channels": 2,
     },
     "multitask/wells_2d": {
         "task.net.params.backbone.params.features": [4, 4, 4, 8, 8, 4],
@@ -198,6 +210,7 @@ PREDICTS: Final[Mapping[str, Callable[[Run, Any, pd.DataFrame, Path], None]]] = 
     "regression": counts,
     "enhancement": enhances,
     "noise2void": enhances,
+    "pix2pix": enhances,
     "multitask": does_several_things,
     "embedseg": tells_objects_apart,
     "cyclegan": translates,
