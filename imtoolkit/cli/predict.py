@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from imtoolkit.core.errors import ConfigError
+
 from .output import out
 from .train import found_run
 from .trust import Trust, trust_run
@@ -60,11 +62,31 @@ def predict(
         typer.Option("--direction", help="Of a CycleGAN: a_to_b or b_to_a."),
     ] = None,
     tuned: Tuned = True,
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Predict several times; write where they differ."),
+    ] = False,
+    method: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--uncertainty-method",
+            help="auto, posterior, dropout, perturb, flips or ensemble (the runs of --with).",
+        ),
+    ] = None,
+    samples: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--samples", help="Predictions of an image, for --uncertainty."),
+    ] = None,
     trust: Trust = False,
 ) -> None:
     """Apply a trained model to images and write what it makes of them, with their pixel size."""
     from imtoolkit.trainer.predict import predict as apply
 
+    asked = {"method": method, "samples": samples}
+    given = {key: value for key, value in asked.items() if value is not None}
+    if given and not uncertainty:
+        message = "--uncertainty-method and --samples belong to --uncertainty: add it"
+        raise ConfigError(message)
     references = [run, *(members or [])]
     for reference in references if trust else ():
         trust_run(reference)
@@ -86,6 +108,7 @@ def predict(
         direction=direction,
         tuned=tuned,
         suffix=suffix,
+        uncertainty=given if uncertainty else False,
         track=track,
     )
     _tell(found[0].path, output, written)

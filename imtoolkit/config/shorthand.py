@@ -31,6 +31,7 @@ COMPONENT_LISTS: Final = {
     "data": ("preprocess", "augment", "degrade"),
     "task": ("metrics",),
     "inference": ("postprocess",),
+    "inference.uncertainty": ("perturb",),
 }
 """Section -> keys that hold a list of components; "" is the top of the config."""
 
@@ -60,6 +61,9 @@ def expand(root: Node) -> list[Problem]:
         return problems
     names = ("data", "task", "trainer", "inference")
     sections = {"": root, **{key: root.value.get(key) for key in names}}
+    inference = sections["inference"]
+    if inference is not None and isinstance(inference.value, dict):
+        sections["inference.uncertainty"] = inference.value.get("uncertainty")
     for section, node in sections.items():
         if node is None or not isinstance(node.value, dict):
             continue

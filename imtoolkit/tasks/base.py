@@ -313,16 +313,37 @@ class Task(Measuring):
             for a net of named outputs. Of an image that goes by blocks its objects, integers
             ``([Z,] Y, X)``.
         """
+        with evaluating(self), torch.inference_mode():
+            given, beside = self.as_batch(image), self._beside(more)
+            return first_of(self.raw_or_objects(given, Stage.PREDICT, spacing, **beside))
+
+    def applied(self, image: Tensor, /, stage: Stage = Stage.PREDICT, **more: Any) -> Any:
+        """Predict one whole image as `predict_image` does, with the nets in the mode they are in.
+
+        Args:
+            image: See `predict_image`.
+            stage: Validation averages over no mirrored copies, whatever the config asks for.
+            more: See `predict_image`.
+        """
+        return first_of(self.whole(self.as_batch(image), stage, **self._beside(more)))
+
+    def as_batch(self, image: Tensor) -> Tensor:
+        """Return an image ``([1,] C, [Z,] Y, X)`` as a batch of one, as the nets take it."""
         batched = image[None] if image.ndim == self.facts.spatial_dims + 1 else image
+        return self.as_weights(batched)
+
+    def as_weights(self, value: Tensor) -> Tensor:
+        """Return a tensor on the device of the weights, and of their type."""
         # with a precision such as bf16-true the weights themselves are of another type
         dtype = next((w.dtype for w in self.nets.parameters()), torch.float32)
-        beside = {
-            key: (value[None] if value.ndim == 1 else value).to(self.device, dtype)
+        return value.to(self.device, dtype)
+
+    def _beside(self, more: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return further inputs of the net for a batch of one."""
+        return {
+            key: self.as_weights(value[None] if value.ndim == 1 else value)
             for key, value in more.items()
         }
-        with evaluating(self), torch.inference_mode():
-            given = batched.to(self.device, dtype)
-            return first_of(self.raw_or_objects(given, Stage.PREDICT, spacing, **beside))
 
     # --- weights ----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that every reader of to
 from torch import Tensor, nn
 
 from imtoolkit.config.sections import ProbabilisticUNetConfig
-from imtoolkit.core.batch import IMAGE, WEIGHT, Batch, Stage, StepOutput
+from imtoolkit.core.batch import IMAGE, SPACING, WEIGHT, Batch, Stage, StepOutput
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.core.facts import TargetKind
 from imtoolkit.core.seeding import mix
@@ -28,6 +28,7 @@ from imtoolkit.nets.probabilistic_unet import DiagonalGaussian, LatentNet
 
 from .building import build_terms
 from .goals.annotations import AnnotationsGoal
+from .goals.base import PixelSize
 from .measuring import Prediction
 from .rows import Row
 from .supervised import SupervisedTask
@@ -117,7 +118,7 @@ class ProbabilisticUNetTask(SupervisedTask):
         if stage is Stage.TRAIN:
             return self._train(batch, annotations)
         output = SampledOutput(None)
-        output.raw, output.samples = self._sampled(batch[IMAGE], stage)
+        output.raw, output.samples = self._sampled(batch[IMAGE], stage, batch.get(SPACING))
         if annotations is not None and self.goal.labelled(batch):
             output.loss, output.terms = self._bound(batch, annotations, stage)
         return output
@@ -214,7 +215,9 @@ class ProbabilisticUNetTask(SupervisedTask):
             rows.append(torch.randn(self.net.latent, generator=generator))
         return torch.stack(rows).to(self.device)
 
-    def _sampled(self, image: Tensor, stage: Stage) -> tuple[Tensor, Tensor]:
+    def _sampled(
+        self, image: Tensor, stage: Stage, spacing: PixelSize = None
+    ) -> tuple[Tensor, Tensor]:
         """Return logits of the mean over samples ``(1, K, ...)``, and the samples ``(S, ...)``."""
         total: Tensor | None = None
         labels: list[Tensor] = []
@@ -222,9 +225,15 @@ class ProbabilisticUNetTask(SupervisedTask):
         for logits in self.draws(image, stage, self.config.samples):
             chances = logits.softmax(1)
             total = chances if total is None else total + chances
-            labels.append(logits.argmax(1).to(small))
+            labels.append(self._classes(logits, spacing).to(small))
         assert total is not None
         return logits_of(total / self.config.samples), torch.cat(labels)
+
+    def _classes(self, logits: Tensor, spacing: PixelSize) -> Tensor:
+        """Return the classes of a sample; objects are not compared with those of another."""
+        if self.goal.instances:
+            return self.goal.first_result(logits)
+        return self.goal.postprocess(logits, spacing)
 
     def _posterior_of(self, image: Tensor, target: Tensor, batch: Batch) -> DiagonalGaussian:
         both = torch.cat([image, self._shown(target, batch).to(image)], 1)

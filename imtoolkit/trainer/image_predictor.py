@@ -116,7 +116,16 @@ class ImagePredictor(ABC):
                     found.append(self.results(frames.read(number), tabular))
         except SpacingUnknownError as error:
             raise DataError(Problem(self._spacing_remedy(), file=ARRAY)) from error
-        return results.value_of(found, has_channels=has_channels, movie=movie)
+        return self.value(found, has_channels=has_channels, movie=movie)
+
+    def value(self, frames: list[list[Result]], *, has_channels: bool, movie: bool) -> Any:
+        """Return what an image gives in Python, see `imtoolkit.trainer.results.value_of`."""
+        return results.value_of(frames, has_channels=has_channels, movie=movie)
+
+    def targets(self, target: Path) -> list[Path]:
+        """Return the files of pixels that are written for an image."""
+        heads = results.dense_heads(self.task)
+        return [target_of(target, head, heads) for head in heads]
 
     def file(
         self,
@@ -207,11 +216,14 @@ class ImagePredictor(ABC):
             file = target_of(target, one.head, heads)
             own = axes if one.pixels.ndim == len(axes) else f"C{axes}"
             found.append((file, one.pixels, {"axes": own, **one.place(picture)}))
+            for name, values in one.beside.items():
+                own = axes if values.ndim == len(axes) else f"C{axes}"
+                found.append((beside(file, name), values, {"axes": own, **one.place(picture)}))
             if one.probabilities is not None:
-                beside = _beside(file)
+                also = beside(file, "probabilities")
                 names = list(one.classes) or None
                 places = {"axes": f"C{axes}", "channel_names": names, **one.place(picture)}
-                found.append((beside, one.probabilities, places))
+                found.append((also, one.probabilities, places))
         return found, record
 
     def _sizes_of(self, spacing: Sequence[float]) -> dict[str, float]:
@@ -262,11 +274,16 @@ def target_of(target: Path, head: str, heads: Sequence[str]) -> Path:
     return target.with_name(f"{stem}_{head}{suffix}")
 
 
-def _beside(file: Path) -> Path:
-    """Return where the probabilities of a prediction go."""
+def beside(file: Path, name: str) -> Path:
+    """Return where a map that comes with a prediction goes.
+
+    Example:
+        >>> beside(Path("out/a.png"), "entropy").name
+        'a_entropy.ome.tif'
+    """
     stem, suffix = io.strip_suffix(file)
     suffix = ".ome.tif" if suffix == ".png" else suffix  # PNG holds no fractions
-    return file.parent / f"{Path(stem).name}_probabilities{suffix}"
+    return file.parent / f"{Path(stem).name}_{name}{suffix}"
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from imtoolkit.core.errors import DataError, Problem
 from imtoolkit.core.files import write_text
 from imtoolkit.runs import Run, find_run
 from imtoolkit.trainer.ensemble import Ensemble, check_vote
-from imtoolkit.trainer.image_predictor import ImagePredictor, Row, target_of
+from imtoolkit.trainer.image_predictor import ImagePredictor, Row
 from imtoolkit.trainer.inputs import (
     FileLayout,
     Input,
@@ -33,6 +34,8 @@ from imtoolkit.trainer.inputs import (
 )
 from imtoolkit.trainer.predictor import Predictor
 from imtoolkit.trainer.results import dense_heads, makes_fractions
+from imtoolkit.trainer.uncertainty import UncertainPredictor
+from imtoolkit.trainer.uncertainty_settings import settings_of
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,7 @@ def predict(
     spacing: Sequence[float] | None = None,
     tabular: Row | Sequence[Row] | None = None,
     suffix: str | None = None,
+    uncertainty: bool | str | Mapping[str, Any] = False,
     track: Track = iter,
 ) -> Any:
     """Apply a trained model to images: array in, result out; paths in, files out.
@@ -87,16 +91,25 @@ def predict(
         tabular: Value of each tabular column that the model takes beside an array, or a list of
             these for a list of arrays; files have them in their table.
         suffix: ``.ome.tif``, ``.nii.gz``, ``.npy`` or ``.png``; left out, as the input has it.
+        uncertainty: Predict each image several times and tell where the predictions differ:
+            ``True`` for the way that suits the run, a method (``posterior``, ``dropout``,
+            ``perturb``, ``flips``, ``ensemble``), or fields of ``inference.uncertainty``, such as
+            ``{"samples": 32, "seed": 1}``. Several runs are an ensemble.
         track: Wraps the list of images, to show progress.
 
     Returns:
-        The result, see `Predictor.array`, or a list of results for a list of arrays; or the files
-        written. Classes and numbers of whole images are written to ``predictions.csv``.
+        The result, see `Predictor.array`, or a list of results for a list of arrays; with
+        ``uncertainty`` an `UncertainPrediction`, which unpacks as ``prediction, maps``; or the
+        files written, the maps among them. Classes and numbers of whole images, and how uncertain
+        an image is on the whole, are written to ``predictions.csv``.
 
     Raises:
         DataError: With all images that could not be predicted; the others are written.
     """
     check_vote(vote)
+    if uncertainty is not False and vote != "average":
+        message = f"got the vote '{vote}'; with uncertainty the mean of all predictions is told"
+        raise DataError(message)
     options: dict[str, Any] = {
         "checkpoint": checkpoint,
         "accelerator": accelerator,
@@ -107,13 +120,15 @@ def predict(
         "tuned": tuned,
     }
     if _is_array(inputs) or (isinstance(inputs, (list, tuple)) and inputs and _is_array(inputs[0])):
-        return _predict_arrays(_predictor(run, vote, options), inputs, spacing, tabular)
+        predictor = _predictor(run, vote, options, uncertainty)
+        return _predict_arrays(predictor, inputs, spacing, tabular)
     _refuse_for_files(spacing, tabular)
     if output is None:
         message = "files are predicted into a folder: give output='folder'"
         raise DataError(message)
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-    return _predict_files(run, given, Path(output), suffix, vote, options, track)
+    made = partial(_predictor, run, vote, options, uncertainty)
+    return _predict_files(run, given, Path(output), suffix, made, track)
 
 
 def _predict_files(
@@ -121,8 +136,7 @@ def _predict_files(
     given: Sequence[str | Path],
     output: Path,
     suffix: str | None,
-    vote: str,
-    options: dict[str, Any],
+    load: Callable[[], ImagePredictor],
     track: Track,
 ) -> list[Path]:
     """Find the images, then load the model: what is missing is told at once."""
@@ -130,7 +144,7 @@ def _predict_files(
     config = load_run_config(first.path)
     plugin_modules.load(config)  # a reader of the user's knows its own files
     found = find_inputs(given, FileLayout.of(config.data, first.facts))
-    predictor = _predictor(run, vote, options)
+    predictor = load()
     if suffix is not None and not dense_heads(predictor.task):
         message = (
             f"got the format '{suffix}', but this model predicts no images: what it says of an "
@@ -162,10 +176,7 @@ class _Files:
     def check(self, found: Sequence[Input], given: Sequence[str | Path]) -> None:
         """Refuse what could not be predicted or written, before anything is computed."""
         check_output(self.output, self.suffix, fractions=self.fractions)
-        targets = [
-            [target_of(self._target(one), head, self.heads) for head in self.heads] for one in found
-        ]
-        check_targets(found, targets)
+        check_targets(found, [self.predictor.targets(self._target(one)) for one in found])
         if (self.output / TABLE).resolve() in {Path(item).resolve() for item in given}:
             message = f"the table of predictions, {TABLE}, would overwrite this input. Rename it"
             raise DataError(Problem(message, file=str(self.output / TABLE)))
@@ -214,9 +225,15 @@ class _Files:
 
 
 def _predictor(
-    run: Reference | Sequence[Reference], vote: str, options: dict[str, Any]
+    run: Reference | Sequence[Reference],
+    vote: str,
+    options: dict[str, Any],
+    uncertainty: bool | str | Mapping[str, Any],
 ) -> ImagePredictor:
     members = [Predictor(one, **options) for one in _listed(run)]
+    if uncertainty is not False:
+        own = members[0].config.inference.uncertainty
+        return UncertainPredictor(members, settings_of(own, uncertainty))
     return members[0] if len(members) == 1 else Ensemble(members, vote)
 
 

@@ -113,6 +113,30 @@ class Predictor(ImagePredictor):
         Raises:
             DataError: If the image or the row does not fit the model.
         """
+        image, more, undo = self.prepared(picture, row)
+        with self.half():
+            found = self.task.predict_image(image, spacing=undo.prepared_spacing, **more)
+            return found, undo
+
+    def half(self) -> torch.autocast:
+        """Return the context in which the nets run: in half precision where the run does so."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+
+    def prepared(
+        self, picture: Picture, row: Row | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], Undo]:
+        """Return what the task is given of an image, and the way back to the grid of its file.
+
+        Args:
+            picture: The image.
+            row: Tabular values by column.
+
+        Returns:
+            The preprocessed image ``(C, [Z,] Y, X)``, further inputs by key, and the way back.
+
+        Raises:
+            DataError: If the image or the row does not fit the model.
+        """
         problems, _ = check_sample(picture, None, None, TargetSpec(TargetKind.NONE), where="")
         if problems:
             raise DataError(problems)  # a net makes something of NaN as well, and it means nothing
@@ -123,9 +147,7 @@ class Predictor(ImagePredictor):
         more = {}
         if self.columns:
             more[TABULAR] = encode_tabular(dict(row or {}), self.config.data, facts)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            found = self.task.predict_image(image, spacing=undo.prepared_spacing, **more)
-            return found, undo
+        return image, more, undo
 
     def _turned_round(self, image: torch.Tensor) -> str:
         """Tell where an image would fit the other direction of a translation."""

@@ -93,6 +93,7 @@ class Result:
         value: The same as a plain value: `ImageClass`, `ImageLabels`, a number, or a dict of them.
         spacing: Pixel size ``[Z,] Y, X`` of the pixels, where the file tells.
         affine: Affine ``(4, 4)`` of the pixels as NIfTI means it, where the file has one.
+        beside: Further pixels by name, such as ``entropy``, ``([Z,] Y, X)`` or ``(C, [Z,] Y, X)``.
     """
 
     head: str
@@ -103,6 +104,7 @@ class Result:
     value: Any = None
     spacing: tuple[float, ...] | None = None
     affine: Array | None = None
+    beside: Mapping[str, Array] = field(default_factory=dict)
 
     def place(self, picture: Picture) -> dict[str, Any]:
         """Return where the pixels lie in space, as `imtoolkit.io.write` takes it."""
@@ -219,10 +221,19 @@ def evidence_of(task: Task, raw: Any, undo: Undo | None = None) -> dict[str, tor
             values = first(outputs[head])
         else:
             values = chances
-        if goal.dense and undo is not None:
-            values = undo.invert(values.float().cpu(), labels=False)
         found[head] = values
-    return found
+    return found if undo is None else on_file_grid(task, found, undo)
+
+
+def on_file_grid(
+    task: Task, evidence: Mapping[str, torch.Tensor], undo: Undo
+) -> dict[str, torch.Tensor]:
+    """Return evidence whose pixels are on the grid of the file, see `evidence_of`."""
+    goals = goals_of(task)
+    return {
+        head: undo.invert(values.float().cpu(), labels=False) if goals[head].dense else values
+        for head, values in evidence.items()
+    }
 
 
 def _check_evidence(goal: Any, raw: torch.Tensor, undo: Undo | None) -> None:

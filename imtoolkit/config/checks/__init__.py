@@ -10,7 +10,16 @@ from imtoolkit.config.limits import CHOICES, RANGES
 from imtoolkit.config.nodes import Node
 from imtoolkit.core.errors import Problem, did_you_mean, listed
 
-from . import data, embedseg, numbers, optimizers, postprocess, task, training
+from . import (
+    data,
+    embedseg,
+    numbers,
+    optimizers,
+    postprocess,
+    task,
+    training,
+    uncertainty,
+)
 from .values import Values
 
 
@@ -21,6 +30,7 @@ def check_values(root: Node) -> list[Problem]:
         *(_finite, _ranges, _choices, _name),
         *(*data.CHECKS, *task.CHECKS, *training.CHECKS),
         *(*optimizers.CHECKS, *numbers.CHECKS, *embedseg.CHECKS, *postprocess.CHECKS),
+        *uncertainty.CHECKS,
     )
     return [problem for check in checks for problem in check(values)]
 

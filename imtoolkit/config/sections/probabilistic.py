@@ -30,7 +30,7 @@ class UncertaintyConfig:
     """How `predict --uncertainty` makes several predictions of an image."""
 
     method: str = "auto"
-    """`posterior` (samples of a probabilistic U-Net), `dropout`, `perturb`, `flips`, `ensemble` (several runs), or `auto`: the first of these that the run has."""
+    """`posterior` (samples of a probabilistic U-Net), `dropout`, `perturb`, `flips`, `ensemble` (several runs), or `auto`: the runs together where there are several, else the transforms of `perturb` where there are, else samples, else dropout, else `perturb` with transforms of training."""
     samples: Optional[int] = None
     """Predictions of an image where they are drawn; left out, 16. Mirrored copies and runs have a number of their own."""
     perturb: list[Component] = field(default_factory=list)

@@ -61,12 +61,16 @@ class RandomGridTransform(RandomSampleTransform):
 
 
 class TurningTransform(RandomGridTransform):
-    """A change of the grid without interpolation; subclasses write `turned`, too."""
+    """A change of the grid without interpolation; subclasses write `turned` and `undone`, too."""
 
     views = True
 
     def turned(self, array: Array, drawn: Any) -> Array:
         """Return one array ``(..., [Z,] Y, X)``, turned; a view where numpy can make one."""
+        raise NotImplementedError
+
+    def undone(self, array: Array, drawn: Any) -> Array:
+        """Return one array ``(..., [Z,] Y, X)``, turned back."""
         raise NotImplementedError
 
     def change(self, sample: Sample, drawn: Any) -> None:
@@ -105,6 +109,10 @@ class Flips(TurningTransform):
             return np.flip(array, drawn)
         return torch.flip(array, drawn)
 
+    def undone(self, array: Array, drawn: tuple[int, ...]) -> Array:
+        """Mirror one array back."""
+        return self.turned(array, drawn)
+
     def move(self, positions: Positions, drawn: tuple[int, ...]) -> None:
         """Add the mirroring."""
         dims = len(positions.shape)
@@ -139,6 +147,10 @@ class Rotations90(TurningTransform):
         if isinstance(array, np.ndarray):
             return np.rot90(array, drawn, (-2, -1))
         return torch.rot90(array, drawn, (-2, -1))
+
+    def undone(self, array: Array, drawn: int) -> Array:
+        """Turn one array back."""
+        return self.turned(array, -drawn)
 
     def move(self, positions: Positions, drawn: int) -> None:
         """Add the turn."""

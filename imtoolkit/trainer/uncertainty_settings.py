@@ -1,0 +1,62 @@
+"""What a caller asks of uncertainty, put into the section ``inference.uncertainty``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, Final
+
+from imtoolkit.config.sections import Component, UncertaintyConfig
+from imtoolkit.core.errors import ConfigError, Problem, did_you_mean, listed
+
+COUNTED: Final = {"flips": "mirrored copies", "ensemble": "runs"}
+"""Methods whose predictions have a number of their own, and what they are."""
+
+
+def settings_of(config: UncertaintyConfig, asked: Any) -> UncertaintyConfig:
+    """Return the section ``inference.uncertainty`` with what a caller asks for.
+
+    Args:
+        config: The section of the run.
+        asked: ``True``, a method, or fields of the section by name.
+
+    Raises:
+        ConfigError: If there is no such field, or it makes no sense.
+    """
+    given: dict[str, Any] = {}
+    if isinstance(asked, str):
+        given = {"method": asked}
+    elif isinstance(asked, Mapping):
+        given = {str(key): value for key, value in asked.items() if value is not None}
+    known = [item.name for item in fields(UncertaintyConfig)]
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        hint = did_you_mean(unknown[0], known)
+        message = f"unknown key '{unknown[0]}'.{hint} Known: {listed(known, 9)}"
+        raise ConfigError(Problem(message, where=key_of(unknown[0])))
+    if "perturb" in given:
+        given["perturb"] = [_component(item) for item in given["perturb"]]
+    made = replace(config, **given)
+    if made.samples is not None and made.samples < 2:
+        message = f"must be at least 2: one prediction differs from none; got {made.samples}"
+        raise ConfigError(Problem(message, where=key_of("samples")))
+    if "samples" in given and made.method in COUNTED:
+        message = (
+            f"'{made.method}' predicts as often as there are {COUNTED[made.method]}: "
+            "leave the number of samples out"
+        )
+        raise ConfigError(Problem(message, where=key_of("samples")))
+    return made
+
+
+def _component(item: Any) -> Component:
+    if isinstance(item, Component):
+        return item
+    if isinstance(item, str):
+        return Component(item)
+    return Component(str(item["name"]), dict(item.get("params") or {}))
+
+
+def key_of(name: str) -> str:
+    """Return the key of a field of the section."""
+    return f"inference.uncertainty.{name}"
