@@ -70,6 +70,14 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
     "cyclegan/unpaired_3d": TRANSLATION,
     "embedseg/nuclei_2d": ERFNET,
     "embedseg/nuclei_3d": ERFNET,
+    "probabilistic_unet/lesions_2d": {
+        "task.net.params.channels": [4, 8],
+        "data.loader.batch_size": 2,
+    },
+    "probabilistic_unet/lesions_3d": {
+        "task.net.params.channels": [2, 4, 4],
+        "data.loader.batch_size": 2,
+    },
     "noise2void/denoise_2d": {
         "task.net.params.channels": [4, 8, 16],
         "data.loader.batch_size": 2,
@@ -163,6 +171,16 @@ def classifies(run: Run, task: Any, rows: pd.DataFrame, given: Path) -> None:
         np.testing.assert_allclose(table[columns].sum(axis=1), 1, atol=1e-4)
 
 
+def tells_how_sure(run: Run, task: Any, rows: pd.DataFrame, given: Path) -> None:
+    assert rows["ged"].between(0, 2).all()
+    assert rows["sample_diversity/annotators"].dropna().between(0, 1).all()
+    picture = next((given.parent / "images").glob("*.tif"))
+    found = imt.predict(run, imt.read(picture).pixels[0], uncertainty=True)
+    assert (found.method, found.count) == ("posterior", 16)
+    assert 0 <= found.maps["entropy"].min() <= found.maps["entropy"].max() <= math.log(2) + 1e-6
+    segments(run, task, rows, picture)
+
+
 def counts(run: Run, task: Any, rows: pd.DataFrame, given: Path) -> None:
     table = table_of(run, given)
     assert np.isfinite(table["predicted"]).all()
@@ -211,6 +229,7 @@ PREDICTS: Final[Mapping[str, Callable[[Run, Any, pd.DataFrame, Path], None]]] = 
     "enhancement": enhances,
     "noise2void": enhances,
     "pix2pix": enhances,
+    "probabilistic_unet": tells_how_sure,
     "multitask": does_several_things,
     "embedseg": tells_objects_apart,
     "cyclegan": translates,
