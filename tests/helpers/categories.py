@@ -90,6 +90,15 @@ def config_of(category: str, **sections: Any) -> dict[str, Any]:
     return merged(raw, sections)
 
 
+def objects_of(category: str, **sections: Any) -> dict[str, Any]:
+    """Return the config of a category that learns objects by ``task.instances``."""
+    asked: dict[str, Any] = {"instances": {}}
+    if category == "segmentation":
+        asked["classes"] = []
+    more = {"task": asked, "data": {"source": _table("mask"), "degrade": []}}
+    return merged(config_of(category, **more), sections)
+
+
 def merged(raw: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     """Return a dict with another one merged into it; components are replaced."""
     found = copy.deepcopy(raw)

@@ -18,7 +18,7 @@ import yaml
 
 import imtoolkit as imt
 from imtoolkit.runs import Run
-from tests.helpers.categories import config_of, merged, write_discs
+from tests.helpers.categories import config_of, merged, objects_of, write_discs
 from tests.helpers.process import imtoolkit
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="gloo on Linux")]
@@ -32,6 +32,8 @@ CASES: dict[str, dict[str, Any]] = {
     "probabilistic_unet": config_of("probabilistic_unet"),
     "embedseg": config_of("embedseg"),
     "cyclegan": config_of("cyclegan"),
+    "objects_by_boundary": objects_of("segmentation"),
+    "objects_by_distance": objects_of("enhancement"),
     # with a batch of one, the image without mask and grade is alone in its process
     "multitask": config_of("multitask", data={"loader": {"batch_size": 1}}),
 }
@@ -102,6 +104,8 @@ def assert_measured_as_by_one(run: Run, count: int = 3) -> None:
         ("probabilistic_unet", {"val/ged", "val/dice", "val/loss/kl"}),
         ("cyclegan", {"val/frechet_distance/b", "val/kernel_distance", "val/cycle_psnr/a"}),
         ("embedseg", {"val/ap/50", "val/pooled_ap/50", "val/loss/embedding/seeds"}),
+        ("objects_by_boundary", {"val/ap/50", "val/pooled_ap/50", "val/foreground_dice"}),
+        ("objects_by_distance", {"val/ap/50", "val/object_count"}),
     ],
 )
 def test_metrics_of_the_set_are_those_of_one_process(

@@ -18,7 +18,7 @@ import yaml
 
 import imtoolkit as imt
 from imtoolkit.runs import Run, State
-from tests.helpers.categories import config_of, write_discs
+from tests.helpers.categories import config_of, objects_of, write_discs
 from tests.helpers.process import KILLER, imtoolkit
 
 pytestmark = [
@@ -58,6 +58,10 @@ CASES: dict[str, dict[str, Any]] = {
         "cyclegan", task={"scheduler": "one_cycle"}, trainer={**EMA, "accumulate_grad_batches": 2}
     ),
     "embedseg-averaged": config_of("embedseg", trainer=EMA),
+    "objects-by-boundary-bending": objects_of(
+        "segmentation", data={"augment": BENDING}, task={"class_weights": [1, 1, 2]}
+    ),
+    "objects-by-distance-workers": objects_of("enhancement", data={"loader": {"workers": 2}}),
     "multitask-groups-schedules": config_of(
         "multitask",
         task={
