@@ -54,7 +54,8 @@ class TargetMap:
     Attributes:
         name: Its key in samples and batches: ``pixel_classes``, ``distance`` or ``centre_offsets``,
             see `imtoolkit.core.batch`.
-        params: Parameters of the function in `imtoolkit.labels.maps` that makes it.
+        params: Parameters of the function in `imtoolkit.labels.maps` that makes it; ``spacing:
+            "image"`` is the pixel size of each image, where its file tells it.
     """
 
     name: str

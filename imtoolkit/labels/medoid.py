@@ -48,7 +48,8 @@ def medoids(
         [[0.0, 2.0], [0.0, 6.0]]
     """
     new, former = relabel(labels)
-    steps = tuple(map(float, spacing)) if spacing is not None else (1.0,) * new.ndim
+    sizes = tuple(map(float, spacing)) if spacing is not None else (1.0,) * new.ndim
+    steps = tuple(size / sizes[-1] for size in sizes)  # in one unit, kernels serve more images
     found = np.zeros((len(former) - 1, new.ndim))
     for place, box in enumerate(ndimage.find_objects(new) if new.size else []):
         mask = new[box] == place + 1
