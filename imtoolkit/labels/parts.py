@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,11 @@ def count_parts(
     new, former = relabel(labels)
     structure = ndimage.generate_binary_structure(new.ndim, new.ndim if diagonal else 1)
     boxes = ndimage.find_objects(new) if new.size else []
-    counts = np.zeros(len(boxes), np.int64)
+    counts = np.ones(len(boxes), np.int64)
+    sizes = np.bincount(new.ravel(), minlength=1)[1:].tolist()
     for place, box in enumerate(boxes):
+        if sizes[place] == math.prod(side.stop - side.start for side in box):
+            continue  # it fills its box, as a single pixel does
         parts, counts[place] = ndimage.label(new[box] == place + 1, structure)
         if least > 0 and counts[place] > 1:
             areas = np.bincount(parts.ravel())[1:]

@@ -309,6 +309,7 @@ def seventy_thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("many"), [labels] * 2)
 
 
+@pytest.mark.slow
 def test_more_objects_than_sixteen_bits_count_stay_apart_to_the_batch(
     seventy_thousand: Path,
 ) -> None:
@@ -329,11 +330,18 @@ def test_more_objects_than_sixteen_bits_count_stay_apart_to_the_batch(
     )
     (patch,) = plain.samples("train", 1)
     np.testing.assert_array_equal(patch[TARGET][0, 0].numpy(), truth)
+    flipped = module(
+        seventy_thousand,
+        spec,
+        augment=[Component("flips", {"prob": 1.0})],
+        patch=PatchConfig([530, 795]),
+        cache=data.config.cache,
+    )
+    (patch,) = flipped.samples("train", 1)
+    np.testing.assert_array_equal(patch[TARGET][0, 0].numpy(), truth[::-1, ::-1])
     batch = next(iter(data.train_dataloader()))
     assert batch[TARGET].dtype == torch.int32
-    assert batch[TARGET].max() > 65_536 or batch[TARGET].min() >= 0
-    for labels in batch[TARGET][:, 0].numpy():  # flipped, bent: the same numbers, in their places
-        assert set(np.unique(labels)) - {0} <= set(range(1, 80_000))
+    assert batch[TARGET].min() >= 0
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".nii.gz", ".npy"])

@@ -10,9 +10,19 @@ from scipy import ndimage
 from skimage.measure import label, regionprops
 
 from imtoolkit import labels as room
-from imtoolkit.labels import boundaries, centres, connected_parts, overlap, relabel, sizes
+from imtoolkit.labels import (
+    boundaries,
+    centres,
+    connected_parts,
+    count_parts,
+    overlap,
+    relabel,
+    separated,
+    sizes,
+)
 
 FUNCTIONS = [boundaries, centres, connected_parts, relabel, sizes, lambda x: overlap(x, x)]
+FUNCTIONS += [count_parts, lambda x: separated(x, x)]
 
 
 def scattered(shape: tuple[int, ...], objects: int, seed: int, step: int = 1) -> Any:
@@ -206,3 +216,37 @@ def test_room_offers_what_it_lists() -> None:
     assert all(callable(getattr(room, name)) for name in room.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = room.nothing
+
+
+def test_parts_of_each_label_are_counted_specks_left_out_where_wanted() -> None:
+    labels = np.zeros((20, 20), int)
+    labels[0:6, 0:6], labels[8:14, 0:6] = 4, 4  # two parts of a size
+    labels[0:6, 10:16], labels[19, 19] = 9, 9  # one, and a speck
+    labels[10, 10], labels[11, 11] = 12, 12  # touch at a corner
+    assert [found.tolist() for found in count_parts(labels)] == [[4, 9, 12], [2, 2, 2]]
+    assert count_parts(labels, diagonal=True)[1].tolist() == [2, 2, 1]
+    assert count_parts(labels, diagonal=True, least=0.1)[1].tolist() == [2, 1, 1]
+    empty = count_parts(np.zeros((3, 4), np.uint8))
+    assert [found.tolist() for found in empty] == [[], []]
+
+
+def test_only_labels_that_gained_parts_are_numbered_anew() -> None:
+    before = np.zeros((8, 8), int)
+    before[1:3, 1:3] = 5
+    before[5, 0], before[7, 3] = 6, 6  # in two parts from the start
+    labels = np.pad(before, 8, mode="symmetric")
+    apart = separated(labels, before)
+    structure = np.ones((3, 3))
+    for number in np.unique(apart[apart > 0]):
+        if number != 6:
+            assert ndimage.label(apart == number, structure)[1] == 1
+    assert (apart > 0).sum() == (labels > 0).sum()
+    assert np.array_equal(apart > 0, labels > 0)
+    assert len(np.unique(apart[labels == 5])) == 9
+    np.testing.assert_array_equal(separated(before, before), before)
+
+
+def test_what_grows_over_the_border_stays_one_object() -> None:
+    before = np.array([[3, 3, 0, 4]])
+    labels = np.pad(before, ((0, 0), (4, 4)), mode="symmetric")
+    assert separated(labels, before).tolist() == [[6, 0, 3, 3, 3, 3, 0, 4, 4, 0, 5, 5]]

@@ -209,6 +209,7 @@ def test_numbers_of_objects_may_be_any() -> None:
         np.testing.assert_array_equal(make(labels), make(high))  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_seventy_thousand_objects_each_have_their_own_values() -> None:
     side = 265
     labels = np.zeros((2 * side, 2 * side), np.uint32)
