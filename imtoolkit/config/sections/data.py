@@ -62,7 +62,7 @@ class PatchConfig:
     per_image: int = 1
     """Patches drawn from an image at each visit; an epoch has images x per_image patches."""
     foreground: float = 0.0
-    """Fraction of patches that are centred on a labelled pixel, classes in turn."""
+    """Fraction of patches that are centred on a labelled pixel, classes in turn; where objects are learnt, on any pixel of each object in turn."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class DataConfig:
     augment: list[Component] = field(default_factory=list)
     """Random transforms, for training only."""
     augment_on: AugmentOn = AugmentOn.auto
-    """`device` changes whole batches after their transfer, `worker` patch by patch; `auto` takes the device where there is a GPU, or where it saves time on the CPU, and all transforms can."""
+    """`device` changes whole batches after their transfer, `worker` patch by patch; `auto` takes the device where there is a GPU, or where it saves time on the CPU, and all transforms can. Where objects are learnt, what moves pixels stays with the workers."""
     degrade: list[Component] = field(default_factory=list)
     """Random transforms that make the input out of a clean image, which becomes the target: noise, blur, reduced resolution. Drawn anew for each training patch, fixed for each evaluated image."""
     tabular: list[TabularConfig] = field(default_factory=list)

@@ -344,3 +344,33 @@ def test_one_state_reaches_transforms_inside_others() -> None:
     assert steps[0].transforms[0].rand_gaussian_noise.R is state
     assert steps[1].rand_affine.R is state
     assert steps[1].rand_affine.rand_affine_grid.R is state
+
+
+def test_connected_components_number_parts_of_each_label_and_drop_small_ones() -> None:
+    labels = np.zeros((1, 8, 10), np.int32)
+    labels[0, 1:3, 1:3] = 1
+    labels[0, 3, 3] = 1  # touches at a corner
+    labels[0, 5:7, 1:4] = 1
+    labels[0, 5:7, 4:6] = 2  # touches another label
+    labels[0, 0, 9] = 2
+    data = {"image": torch.zeros(1, 8, 10), "target": torch.from_numpy(labels)}
+
+    def parts(**params: Any) -> list[int]:
+        found = built("connected_components", **params)(data)["target"]
+        assert found.dtype == torch.int32
+        assert set(found.unique().tolist()) == set(range(int(found.max()) + 1))
+        if not params.get("min_size"):
+            assert torch.equal(found > 0, data["target"] > 0)
+        return [int((found == part).sum()) for part in range(1, int(found.max()) + 1)]
+
+    assert parts() == [1, 4, 1, 6, 4]  # in the order of their first pixels
+    assert parts(diagonal=True) == [1, 5, 6, 4]
+    assert parts(min_size=4) == [4, 6, 4]
+    assert parts(min_size=100) == []
+    volume = {"image": torch.zeros(1, 3, 4, 4), "target": torch.ones(1, 3, 4, 4, dtype=torch.int32)}
+    volume["target"][0, 1] = 0
+    assert built("connected_components")(volume)["target"].unique().tolist() == [0, 1, 2]
+    with pytest.raises(DataError, match="binarize_target"):
+        built("connected_components")({**data, "target": data["target"] / 2})
+    with pytest.raises(ComponentError, match="min_size=-1"):
+        built("connected_components", min_size=-1)
