@@ -99,7 +99,8 @@ def stitch(
         out: Where the labels go, such as a memory map of integers; left out, an int32 array.
 
     Raises:
-        ValueError: If a block gets labels of another shape, or ``out`` has another.
+        ValueError: If a block gets labels of another shape, or ``out`` has another, or cannot hold
+            the numbers of all objects before they are joined.
 
     Example:
         >>> image = np.array([[0, 1, 1, 1, 0, 2, 2, 3, 3, 0]])
@@ -211,6 +212,12 @@ class _Seam:
             old = getattr(self, name)
             setattr(self, name, np.concatenate((old, np.full(count, blank, old.dtype))))
         self.same[first:] = np.arange(first, first + count)
+        if len(self.same) - 1 > np.iinfo(self.labels.dtype).max:
+            message = (
+                f"the output holds numbers of {self.labels.dtype}, and the blocks have "
+                f"{len(self.same) - 1} objects before they are joined: give one of int64 or uint32"
+            )
+            raise ValueError(message)
         for one, others in partners.items():
             table[one] = known[others[0]]
             for other in others[1:]:

@@ -12,7 +12,6 @@ import pytorch_lightning as pl
 from imtoolkit.callbacks.pictures import TestPictures
 from imtoolkit.callbacks.predictions import SavePredictions
 from imtoolkit.callbacks.progress import TestProgress
-from imtoolkit.config import load_run_config
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Component, Config, Role, SourceConfig
 from imtoolkit.config.settings import runs_root
@@ -28,7 +27,7 @@ from imtoolkit.trainer.machine import Machine, choose_machine
 from imtoolkit.trainer.scores import Scores
 from imtoolkit.trainer.session import explained, quiet_libraries
 from imtoolkit.trainer.state import load_state
-from imtoolkit.trainer.tuned import with_tuned
+from imtoolkit.trainer.tuned import config_of
 
 SPLITS = ("train", "val", "test", "naive")
 
@@ -169,7 +168,7 @@ def images_to_measure(
     if split not in SPLITS and source is None:
         msg = f"no split '{split}'.{did_you_mean(split, SPLITS)} There are {', '.join(SPLITS)}"
         raise DataError(msg)
-    config = _one_process(with_tuned(run, load_run_config(run.path), use=tuned))
+    config = _one_process(config_of(run, tuned=tuned))
     plugin_modules.load(config)
     where = split
     if source is not None:

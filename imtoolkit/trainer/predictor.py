@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from imtoolkit.config import load_run_config
 from imtoolkit.config import plugins as plugin_modules
 from imtoolkit.config.sections import Config, CycleGANConfig
 from imtoolkit.config.settings import runs_root
@@ -28,7 +27,7 @@ from imtoolkit.trainer.image_predictor import ImagePredictor, Row
 from imtoolkit.trainer.machine import choose_machine
 from imtoolkit.trainer.results import Result
 from imtoolkit.trainer.state import load_state
-from imtoolkit.trainer.tuned import with_tuned
+from imtoolkit.trainer.tuned import config_of
 
 
 class Predictor(ImagePredictor):
@@ -64,7 +63,7 @@ class Predictor(ImagePredictor):
     ) -> None:
         self.run = find_run(run, runs_root())
         asked = {"axes": axes, "time": time, "scene": scene}
-        config = with_tuned(self.run, load_run_config(self.run.path), use=tuned)
+        config = config_of(self.run, tuned=tuned)
         self.direction = direction_of(config, direction)
         self.config = _for_prediction(config, accelerator, asked, self.domain)
         plugin_modules.load(self.config)

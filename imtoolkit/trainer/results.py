@@ -179,7 +179,8 @@ def results_of(task: Task, raw: Any, undo: Undo, *, probabilities: bool = False)
         if not goal.dense:
             found.append(_whole(head, goal, own))
             continue
-        chances = goal.probabilities(own) if probabilities else None
+        by_blocks = not own.is_floating_point()  # objects already: nothing else is known of them
+        chances = goal.probabilities(own) if probabilities and not by_blocks else None
         maps = None
         if chances is not None:
             maps = undo.invert(chances.float().cpu(), labels=False).numpy()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
-from imtoolkit.config.sections import Component, Config, MultitaskConfig
-from imtoolkit.core.errors import RunError
+from imtoolkit.config import load_run_config
+from imtoolkit.config.sections import Component, Config
+from imtoolkit.core.errors import ConfigError, RunError
 from imtoolkit.core.files import write_json
 from imtoolkit.runs import Run
 from imtoolkit.runs.layout import POSTPROCESS
@@ -18,43 +18,38 @@ log = logging.getLogger(__name__)
 
 Steps = dict[str, list[Component]]
 KEY: Final = "steps"
-ONLY: Final = ""
-"""Head of a net with one output."""
 
 
-def with_tuned(run: Run, config: Config, *, use: bool = True) -> Config:
-    """Return the config of a run with the steps that were tuned for it, where there are some.
+def config_of(run: Run, *, tuned: bool = True) -> Config:
+    """Return the config of a run, with the steps that were tuned for it where there are some.
+
+    Tuned steps go through the same checks as those of a config.
 
     Args:
         run: The run.
-        config: Its config.
-        use: Whether to take them; otherwise the config is returned as it is.
+        tuned: Whether to take tuned steps; otherwise the config is returned as it is.
 
     Raises:
-        RunError: If the file that keeps them is damaged.
+        ConfigError: If the config is wrong.
+        RunError: If the file of the tuned steps is damaged or does not fit the config.
     """
-    steps = read_steps(run) if use else {}
+    steps = read_steps(run) if tuned else {}
+    config = load_run_config(run.path)
     if not steps:
         return config
+    overrides = {
+        f"task.heads.{head}.postprocess" if head else "inference.postprocess": _plain(own)
+        for head, own in steps.items()
+    }
+    try:
+        config = load_run_config(run.path, overrides)
+    except ConfigError as error:
+        raise RunError(_damaged(run, str(error))) from error
     log.info(
         "post-processing as tuned on the validation images (%s); --no-tuned does without",
         POSTPROCESS,
     )
-    return with_steps(config, steps)
-
-
-def with_steps(config: Config, steps: Mapping[str, Sequence[Component]]) -> Config:
-    """Return a config whose outputs have these steps, by head."""
-    task, inference = config.task, config.inference
-    if ONLY in steps:
-        inference = replace(inference, postprocess=list(steps[ONLY]))
-    elif isinstance(task, MultitaskConfig):
-        heads = {
-            name: replace(head, postprocess=list(steps[name])) if name in steps else head
-            for name, head in task.heads.items()
-        }
-        task = replace(task, heads=heads)
-    return replace(config, task=task, inference=inference)
+    return config
 
 
 def read_steps(run: Run) -> Steps:
@@ -69,12 +64,8 @@ def read_steps(run: Run) -> Steps:
         return {head: [_component(one) for one in own] for head, own in kept[KEY].items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = (
-            f"{path} cannot be read ({error}). Tune again with: imtoolkit evaluate {run.path} "
-            "--tune postprocess, or delete the file"
-        )
-        raise RunError(message) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(_damaged(run, str(error))) from error
 
 
 def write_steps(run: Run, steps: Mapping[str, Sequence[Component]], record: dict[str, Any]) -> None:
@@ -87,18 +78,26 @@ def write_steps(run: Run, steps: Mapping[str, Sequence[Component]], record: dict
     """
     path = run.path / POSTPROCESS
     try:
-        others = read_steps(run)
+        others = {head: own for head, own in read_steps(run).items() if head and "" not in steps}
     except RunError:  # what cannot be read is replaced
         others = {}
     try:
         earlier = json.loads(path.read_text(encoding="utf-8")).get("history", [])
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         earlier = []
-    plain = {
-        head: [{"name": step.name, "params": dict(step.params)} for step in own]
-        for head, own in {**others, **steps}.items()
-    }
+    plain = {head: _plain(own) for head, own in {**others, **steps}.items()}
     write_json(path, {KEY: plain, "history": [*earlier, {**record, KEY: plain}]})
+
+
+def _plain(steps: Sequence[Component]) -> list[dict[str, Any]]:
+    return [{"name": step.name, "params": dict(step.params)} for step in steps]
+
+
+def _damaged(run: Run, why: str) -> str:
+    return (
+        f"{run.path / POSTPROCESS} cannot be used: {why}. Tune again with: imtoolkit evaluate "
+        f"{run.path} --tune postprocess, or delete the file"
+    )
 
 
 def _component(one: Mapping[str, Any]) -> Component:

@@ -101,8 +101,20 @@ def test_what_cannot_be_tuned_is_said(run: Run, words: list[str], said: str) -> 
     command("evaluate", str(run.path), *words).refuses(said)
 
 
-def test_a_damaged_file_is_no_excuse_for_a_traceback(run: Run) -> None:
-    (run.path / "postprocess.json").write_text('{"steps": {"": [3]}}', encoding="utf-8")
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"steps": {"": [3]}}',
+        '{"steps": {"": [{"name": "threshold", "params": {"of": "disc", "value": "x"}}]}}',
+        '{"steps": {"": [{"name": "os.system", "params": {"command": "true"}}]}}',
+        '{"steps": {"head": [{"name": "fill_holes", "params": {}}]}}',
+        '{"steps": ' + "[" * 100_000,
+        "not JSON",
+    ],
+    ids=["shape", "type", "code", "head", "deep", "text"],
+)
+def test_a_damaged_file_is_no_excuse_for_a_traceback(run: Run, text: str) -> None:
+    (run.path / "postprocess.json").write_text(text, encoding="utf-8")
 
     with pytest.raises(RunError, match="--tune postprocess"):
         imt.evaluate(run, split="val", quiet=True)

@@ -110,7 +110,7 @@ def read_old(path: Path) -> OldFile:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else None
         message = f"is not valid YAML: {error.problem or error}"
         raise ConfigError(Problem(message, file=name, line=line)) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(Problem(f"is not valid YAML: {error}", file=name)) from error
     if not isinstance(node, yaml.MappingNode):
         got = "is empty" if node is None else "is no mapping"

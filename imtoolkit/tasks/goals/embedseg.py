@@ -11,15 +11,14 @@ from torch import Tensor
 
 from imtoolkit.config.sections import Component, LossTerm
 from imtoolkit.core import registry
-from imtoolkit.core.batch import CENTRE_OFFSETS, Batch, Stage
+from imtoolkit.core.batch import CENTRE_OFFSETS, Batch
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.core.facts import DataFacts
-from imtoolkit.inference.postprocess.base import Array, Makes
+from imtoolkit.inference.postprocess.base import Array
 from imtoolkit.losses.embedseg import as_embedding
-from imtoolkit.metrics.suite import InstanceMetrics, MetricSuite
 
-from .base import Goal, as_array, pixel_inputs
-from .metrics import build_metrics
+from .base import as_array
+from .objects import ObjectsGoal
 
 OFFSETS: Final = "offsets"
 SCALES: Final = "scales"
@@ -27,7 +26,7 @@ SEEDS: Final = "seeds"
 _KNOWN_PACKAGES: Final = ("imtoolkit", "monai", "torch")
 
 
-class EmbedSegGoal(Goal):
+class EmbedSegGoal(ObjectsGoal):
     """Offsets, scales and seeds ``(B, dims + n_sigma + 1, [Z,] Y, X)``; the truth is objects.
 
     The truth is ``(B, 1, [Z,] Y, X)``, with the offsets to the centres under `CENTRE_OFFSETS`; the
@@ -46,7 +45,6 @@ class EmbedSegGoal(Goal):
         ConfigError: If one of these makes no sense.
     """
 
-    main_metric = "ap/50"
     in_pixels = True
 
     def __init__(
@@ -104,7 +102,7 @@ class EmbedSegGoal(Goal):
         target, offsets = self.target_of(batch), batch.get(CENTRE_OFFSETS)
         if target is None or offsets is None:
             return target
-        return torch.cat((target.to(offsets.dtype), offsets), dim=1)
+        return torch.cat((_small(target).to(offsets.dtype), offsets), dim=1)
 
     # --- results ------------------------------------------------------------------------------
 
@@ -115,20 +113,6 @@ class EmbedSegGoal(Goal):
     def default_steps(self) -> list[Component]:
         """Return the clustering."""
         return [Component("cluster_embeddings")]
-
-    def use_steps(self, steps: Sequence[Component] | None, where: str) -> None:
-        """See `Goal`; the steps must end with objects.
-
-        Raises:
-            ConfigError: If they do not.
-        """
-        super().use_steps(steps, where)
-        if self.makes is not Makes.INSTANCES:
-            message = (
-                f"{self.describe()} ends with objects, and these steps with a {self.makes.value}: "
-                "begin them with cluster_embeddings, or leave them out"
-            )
-            raise ConfigError(Problem(message, where=where))
 
     def maps(self, raw: Tensor) -> dict[str, Array]:
         """Return ``offsets`` and ``scales`` in pixels ``(n, [Z,] Y, X)``, and ``seeds``."""
@@ -142,23 +126,6 @@ class EmbedSegGoal(Goal):
     def map_names(self) -> tuple[str, ...]:
         """The names of `maps`."""
         return (OFFSETS, SCALES, SEEDS)
-
-    # --- measuring ----------------------------------------------------------------------------
-
-    def build_metrics(self, stage: Stage, components: Sequence[Component] | None) -> MetricSuite:
-        """See `Goal`."""
-        del stage
-        return InstanceMetrics() if components is None else MetricSuite(build_metrics(components))
-
-    def measure(
-        self, metrics: MetricSuite, raw: Tensor, result: Tensor, batch: Batch
-    ) -> dict[str, Any]:
-        """See `Goal`."""
-        del raw
-        target = self.target_of(batch)
-        if target is None:
-            return {}
-        return dict(metrics.rows(result, target[:, 0], *pixel_inputs(batch))[0])
 
     def describe(self) -> str:
         """See `Goal`."""
@@ -176,6 +143,15 @@ class EmbedSegGoal(Goal):
             )
             problems.append(Problem(message, where=f"{self.where}.anisotropy"))
         return problems
+
+
+def _small(target: Tensor) -> Tensor:
+    """Return objects with numbers that float32 holds; 0 stays background."""
+    if int(target.max()) < 1 << 24:
+        return target
+    numbers, small = torch.unique(target, return_inverse=True)
+    numbered: Tensor = small + int(numbers[0] > 0)
+    return numbered
 
 
 def _of_spacing(facts: DataFacts) -> tuple[float, ...]:

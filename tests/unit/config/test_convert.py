@@ -411,3 +411,11 @@ def test_the_net_that_replaces_aicsmlsegments_divides_its_patch(
         for stride in plan["strides"]:
             assert side % stride[axis] == 0
             side //= stride[axis]
+
+
+def test_a_file_too_deep_to_read_is_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "deep.yaml"
+    path.write_text("data: " + "[" * 3000 + "]" * 3000, encoding="utf-8")
+
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        imt.convert_config(path)

@@ -189,3 +189,17 @@ def test_what_cannot_be_stitched_is_refused() -> None:
             overlap=4,
             out=np.zeros((2, 2), int),
         )
+
+
+def test_an_output_too_small_for_the_numbers_is_refused_instead_of_wrapped() -> None:
+    image = np.zeros((64, 64), np.int32)
+    image[::4, ::4] = np.arange(1, 257).reshape(16, 16)
+
+    with pytest.raises(ValueError, match="uint8"):
+        stitch(
+            lambda box: image[box],
+            image.shape,
+            block=(32, 32),
+            overlap=8,
+            out=np.zeros(image.shape, np.uint8),
+        )

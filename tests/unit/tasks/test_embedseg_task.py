@@ -303,8 +303,22 @@ def test_what_makes_no_sense_is_refused(fields: dict[str, Any], words: str) -> N
         task_of(**fields)
 
 
+def test_numbers_that_float32_cannot_hold_are_told_apart() -> None:
+    task, batch = task_of(), batch_of()
+    small = task.goal.learnt(batch)
+    large = task.goal.learnt({**batch, "target": batch["target"] + (batch["target"] > 0) * 2**25})
+    assert small is not None and large is not None
+    assert torch.equal(small > 0, large > 0)
+    assert len(torch.unique(large[:, 0])) == len(torch.unique(small[:, 0]))
+
+
+def test_only_objects_are_measured() -> None:
+    with pytest.raises(ConfigError, match="measures no objects"):
+        task_of(metrics=[Component("psnr")]).metrics(Stage.VAL)
+
+
 def test_a_chain_that_ends_without_objects_is_refused() -> None:
-    with pytest.raises(ConfigError, match="begin them with cluster_embeddings"):
+    with pytest.raises(ConfigError, match="objects"):
         task_of(inference=InferenceConfig(postprocess=[]))
 
 
