@@ -90,8 +90,8 @@ def _numbers(transfer: Transfer, params: Mapping[str, Any]) -> None:
     _net(transfer, backbone, "UNet", params)
     move_numbers(transfer, outputs_of(transfer) or 1)
     transfer.remark(
-        "the probabilistic U-Net is for segmentation here: numbers are predicted by its U-Net; "
-        "imtoolkit predict --uncertainty tells their spread by dropout, perturbation or ensembles"
+        "the probabilistic U-Net is for segmentation here: numbers are predicted by its U-Net, "
+        "without their spread"
     )
     if not transfer.facts.trains:
         return
