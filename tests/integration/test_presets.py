@@ -68,8 +68,8 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
     "enhancement/label_free_3d": FNET,
     "cyclegan/unpaired_2d": TRANSLATION,
     "cyclegan/unpaired_3d": TRANSLATION,
-    "embedseg/nuclei_2d": ERFNET,
-    "embedseg/nuclei_3d": ERFNET,
+    "embedseg/embedseg_2d": ERFNET,
+    "embedseg/embedseg_3d": ERFNET,
     "probabilistic_unet/lesions_2d": {
         "task.net.params.channels": [4, 8],
         "data.loader.batch_size": 2,
@@ -82,9 +82,9 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
         "task.net.params.channels": [4, 8, 16],
         "data.loader.batch_size": 2,
     },
-    "pix2pix/label_free_2d": AGAINST,
-    "pix2pix/label_free_3d": AGAINST,
-    "pix2pix/hd_2d": {
+    "pix2pix/pix2pix_2d": AGAINST,
+    "pix2pix/pix2pix_3d": AGAINST,
+    "pix2pix/pix2pixhd_2d": {
         "task.nets.generator.params.channels": 2,
         "task.nets.generator.params.global_blocks": 1,
         "task.nets.discriminator.params.channels": 2,

@@ -179,7 +179,7 @@ def test_other_metrics_and_chains_that_make_no_objects_are_refused() -> None:
 def test_the_presets_write_out_the_usual_steps() -> None:
     for name, task in (
         ("segmentation/instances_2d", by_classes()),
-        ("enhancement/instances_2d", by_distance()),
+        ("enhancement/distances_2d", by_distance()),
     ):
         config = load_config(CONFIGS / f"{name}.yaml")
         assert config.inference.postprocess == task.goals["output"].default_steps()
