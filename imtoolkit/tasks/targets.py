@@ -69,7 +69,9 @@ def _of_objects(config: TaskConfig) -> TargetSpec | None:
         maps = (TargetMap(PIXEL_CLASSES, width),) if asked.boundary else ()
         return TargetSpec(TargetKind.INSTANCES, maps=maps)
     if isinstance(asked, DistanceConfig):
-        maps = (TargetMap(DISTANCE, {"normalize": asked.normalize}),)
+        # in pixels, unless each object's own greatest distance is the unit
+        size = {"spacing": "image"} if asked.normalize else {}
+        maps = (TargetMap(DISTANCE, {"normalize": asked.normalize, **size}),)
         return TargetSpec(TargetKind.INSTANCES, maps=maps)
     return None
 

@@ -144,6 +144,10 @@ def test_losses_see_classes_and_metrics_see_objects() -> None:
             EnhancementConfig("enhancement", instances=DistanceConfig(normalize=False)),
             {"distance": {"normalize": False}},
         ),
+        (
+            EnhancementConfig("enhancement", instances=DistanceConfig(normalize=True)),
+            {"distance": {"normalize": True, "spacing": "image"}},
+        ),
     ],
 )
 def test_the_data_are_asked_for_objects_and_their_maps(
