@@ -9,6 +9,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from imtoolkit.core.batch import (
+    BESIDE,
     DOMAIN,
     ID,
     IMAGE,
@@ -68,6 +69,7 @@ class Evaluated:
         row: Its metrics and records.
         spacing: Pixel size ``[Z,] Y, X``; ``None`` where the file does not tell.
         domain: ``A`` or ``B``, of a translation between two domains.
+        beside: What the task tells of it beside its prediction, by name.
     """
 
     id: str
@@ -76,6 +78,7 @@ class Evaluated:
     row: Mapping[str, Any] = field(default_factory=dict)
     spacing: tuple[float, ...] | None = None
     domain: str = ""
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def evaluated(
@@ -91,6 +94,7 @@ def evaluated(
         stage: Validation or test.
     """
     predictions = list((outputs or {}).get(PREDICTION, ()))
+    beside = list((outputs or {}).get(BESIDE, ())) or [None] * len(predictions)
     rows = getattr(task, "rows", {}).get(stage, [])[-len(predictions) :] if predictions else []
     for index, prediction in enumerate(predictions):
         if prediction is None:
@@ -103,6 +107,7 @@ def evaluated(
             row=rows[index] if len(rows) == len(predictions) else {},
             spacing=_spacing(batch, index),
             domain=str(batch[DOMAIN][index]) if DOMAIN in batch else "",
+            beside=beside[index] or {},
         )
 
 

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from imtoolkit.callbacks.checkpoints import keeps_nothing
 from imtoolkit.callbacks.evaluated import Evaluated, EvaluatedHead, evaluated
+from imtoolkit.callbacks.opinions import has_opinions, opinions_row
 from imtoolkit.callbacks.translations import Translated, translated, translation_rows
 from imtoolkit.core.batch import Stage
 from imtoolkit.core.files import replacing
+from imtoolkit.figures.grid import Panel, grid_figure
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +123,7 @@ class Shown:
     def __init__(self, count: int) -> None:
         self.count = count
         self._rows: list[dict[str, Any]] = []
+        self._opinions: list[list[Panel]] = []
         self._domains: dict[str, list[Translated]] = {"A": [], "B": []}
         self._names = ("A", "B")
 
@@ -128,9 +131,12 @@ class Shown:
         """Take the images of a batch for which there is room."""
         names = getattr(task, "domain_names", None)
         if names is None:
-            most = self.count - len(self._rows)
-            found = itertools.islice(evaluated(batch, outputs, task, stage), most)
-            self._rows += [row_of(one) for one in found]
+            most = self.count - len(self._rows) - len(self._opinions)
+            for one in itertools.islice(evaluated(batch, outputs, task, stage), most):
+                if has_opinions(one):
+                    self._opinions.append(opinions_row(one))
+                else:
+                    self._rows.append(row_of(one))
             return
         self._names = names
         for one in evaluated(batch, outputs, task, stage):
@@ -140,11 +146,11 @@ class Shown:
 
     def draw(self, path: Path, classes: tuple[str, ...]) -> None:
         """Draw and save the picture, where there is something to show."""
-        from imtoolkit.figures.grid import grid_figure
-
         if any(self._domains.values()):
             rows = translation_rows(self._domains["A"], self._domains["B"], self._names)
             _save(grid_figure(rows), path)
+        elif self._opinions:
+            _save(grid_figure(self._opinions), path)
         elif self._rows:
             _draw(self._rows, classes, path)
 

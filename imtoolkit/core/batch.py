@@ -53,6 +53,14 @@ MISSING_CLASS: Final = -100
 """Class of an image whose label is not known; unknown numbers and multi-label entries are NaN."""
 PREDICTION: Final = "prediction"
 """In what a step of validation or test returns: a list, for each image what was predicted."""
+BESIDE: Final = "beside"
+"""Beside it: a list, for each image what a task tells of it for pictures, by name, or ``None``."""
+SAMPLES: Final = "samples"
+"""Told for pictures: labels of several predictions ``(S, [Z,] Y, X)``."""
+PROBABILITIES: Final = "probabilities"
+"""Told for pictures: probability of each class, averaged over them, ``(K, [Z,] Y, X)``."""
+ANNOTATIONS: Final = "annotations"
+"""Told for pictures: labels of several readers ``(M, [Z,] Y, X)``."""
 MAIN_KEYS: Final = (IMAGE, TARGET, WEIGHT, ID, DATASET, SPACING, AFFINE)
 
 Batch = dict[str, Any]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import pytorch_lightning as pl
 from torch import Tensor
 
-from imtoolkit.core.batch import PREDICTION, SPACING, TARGET, Batch, Stage, StepOutput
+from imtoolkit.core.batch import BESIDE, PREDICTION, SPACING, TARGET, Batch, Stage, StepOutput
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.metrics.suite import MetricSuite
 
@@ -87,6 +87,7 @@ class Measuring(pl.LightningModule, ABC):
     def _evaluate(self, batch: Batch, batch_idx: int, stage: Stage) -> dict[str, Any]:
         """Add a row for each image; return what was predicted, which Lightning drops after use."""
         predictions: list[Prediction | None] = []
+        beside: list[dict[str, Tensor] | None] = []
         for index, one in enumerate(one_by_one(batch)):
             output = self.step(one, stage)
             row = place_of(one, fallback=f"{self.global_rank}-{batch_idx:06d}-{index}")
@@ -98,7 +99,13 @@ class Measuring(pl.LightningModule, ABC):
             row |= self.measure(output, prediction, one, stage)
             self.rows[stage].append(row)
             predictions.append(first_of(prediction))
-        return {PREDICTION: predictions}
+            beside.append(self.beside_of(output, one))
+        return {PREDICTION: predictions, BESIDE: beside}
+
+    def beside_of(self, output: StepOutput, batch: Batch) -> dict[str, Tensor] | None:
+        """Return what pictures show of one image beside its prediction, by name."""
+        del output, batch
+        return None
 
     def prediction_of(self, output: StepOutput, spacing: PixelSize = None) -> Prediction | None:
         """Return the results ``(B, ...)`` of a step, by name for a net of named outputs."""

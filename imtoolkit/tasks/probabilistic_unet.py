@@ -17,7 +17,17 @@ import torch.nn.functional as F  # noqa: N812 - the name that every reader of to
 from torch import Tensor, nn
 
 from imtoolkit.config.sections import ProbabilisticUNetConfig
-from imtoolkit.core.batch import IMAGE, SPACING, WEIGHT, Batch, Stage, StepOutput
+from imtoolkit.core.batch import (
+    ANNOTATIONS,
+    IMAGE,
+    PROBABILITIES,
+    SAMPLES,
+    SPACING,
+    WEIGHT,
+    Batch,
+    Stage,
+    StepOutput,
+)
 from imtoolkit.core.errors import ConfigError, Problem
 from imtoolkit.core.facts import TargetKind
 from imtoolkit.core.seeding import mix
@@ -178,6 +188,18 @@ class ProbabilisticUNetTask(SupervisedTask):
         if isinstance(output, SampledOutput) and output.samples is not None:
             row |= self.annotated.measure_samples(self.metrics(stage), output.samples, batch)
         return row
+
+    def beside_of(self, output: StepOutput, batch: Batch) -> dict[str, Tensor] | None:
+        """See `Measuring`: the samples, their mean, and what the readers say."""
+        if not isinstance(output, SampledOutput) or output.samples is None:
+            return None
+        assert isinstance(output.raw, Tensor)
+        found = {
+            SAMPLES: output.samples,
+            PROBABILITIES: self.annotated.probabilities(output.raw)[0],
+        }
+        annotations = self.annotated.annotations_of(batch)
+        return found if annotations is None else {**found, ANNOTATIONS: annotations[0]}
 
     # --- whole images -----------------------------------------------------------------------------
 
