@@ -24,6 +24,7 @@ LONG = (
     "accuracy_gray_denoise",
     "accuracy_pneumonia",
     "accuracy_w2s",
+    "accuracy_pix2pix",
 )
 RESULTS = BENCH / "results"
 SKIPPED = {

@@ -31,7 +31,9 @@ class ResNetGenerator(nn.Module):
         channels: Width at full resolution; doubled by each halving.
         blocks: Number of residual blocks; 0 leaves a plain encoder and decoder.
         depth: How often the size is halved.
-        norm: Norm after each convolution, such as ``"instance"`` or ``"batch"``; ``None``: none.
+        norm: Norm after each convolution, ``None`` for none. ``"instance"`` is that of the papers,
+            for whole images; of an image that is predicted in tiles it sees one at a time, which
+            leaves seams: take ``"batch"`` there.
         dropout: Probability of dropout inside the blocks.
         upsampling: ``"resize"``: enlarge to the nearest pixel, then a convolution, which makes no
             checkerboards (Odena et al., Distill 2016); ``"transposed"``: as in the papers.

@@ -54,8 +54,13 @@ MATCHING: Final = "feature_matching"
 """Names of the generator's terms that come from a discriminator."""
 
 DEFAULT_GENERATOR: Final = Component(
-    "UNet", {"channels": [32, 64, 128, 256], "strides": [2, 2, 2], "num_res_units": 2}
+    "BasicUNet",
+    {"features": [32, 32, 64, 128, 256, 32], "norm": "batch", "upsample": "nontrainable"},
 )
+"""A U-Net that enlarges by interpolation, since transposed convolutions make checkerboards.
+
+Its norm is that of batches: instance norm sees one tile of an image at a time, and leaves seams.
+"""
 DEFAULT_DISCRIMINATOR: Final = Component("patch_discriminator")
 _STATE: Final = "adversarial"
 

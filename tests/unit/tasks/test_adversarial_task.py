@@ -16,9 +16,17 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
 from imtoolkit.callbacks.ema import Ema
-from imtoolkit.config.sections import Component, LossTerm, OptimizerConfig, SchedulerConfig
+from imtoolkit.config.sections import (
+    Component,
+    InferenceConfig,
+    LossTerm,
+    OptimizerConfig,
+    SchedulerConfig,
+)
+from imtoolkit.core.batch import Stage
 from imtoolkit.core.errors import ConfigError, DataError
 from imtoolkit.core.facts import DataFacts
+from imtoolkit.tasks.base import evaluating
 from imtoolkit.tasks.optimization import build_optimizers
 from imtoolkit.tasks.pix2pix import Pix2PixTask
 from tests.helpers.discs import loader, trainer_of
@@ -289,6 +297,14 @@ def test_half_precision_of_bfloat16_trains() -> None:
     assert any(not torch.equal(value, before[name]) for name, value in state(task).items())
 
 
+def test_the_order_of_channels_in_memory_changes_no_step() -> None:
+    ordered, plain = task_of(), task_of()
+    ordered.use_channels_last()
+    fit(ordered)
+    fit(plain)
+    assert_close(ordered, plain)
+
+
 # --- optimizers and schedules --------------------------------------------------------------------
 
 
@@ -404,6 +420,19 @@ def test_nets_of_monai_and_ours_judge(judge: Component) -> None:
     task = task_of(nets={"net": GENERATOR, "discriminator": judge}, feature_matching_weight=1.0)
     found = fit(task, 4).callback_metrics
     assert float(found["train/loss/feature_matching"]) > 0
+
+
+def test_the_generator_where_none_is_named_leaves_neither_seams_nor_checkerboards() -> None:
+    inference = InferenceConfig(tile=[64, 64])
+    task = make("pix2pix", inference=inference, nets={"discriminator": JUDGE})
+    net = task.nets["generator"]
+    assert not [m for m in net.modules() if isinstance(m, nn.ConvTranspose2d)]
+    image = 0.05 * torch.randn(1, 1, 128, 128, generator=torch.manual_seed(0))
+    image[..., :50] += 1.0
+    with evaluating(task), torch.inference_mode():
+        by_tiles, whole = task.tiled(image, Stage.VAL), task.apply_net(image)
+    inside = (by_tiles - whole)[..., 16:-16, 16:-16]
+    assert float(inside.abs().mean()) < 0.05 * float(whole.std())
 
 
 def test_the_first_weights_of_all_nets_are_drawn_as_asked() -> None:
