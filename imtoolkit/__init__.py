@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from imtoolkit.trainer.check import CheckReport, check_run
     from imtoolkit.trainer.evaluate import evaluate
     from imtoolkit.trainer.evaluate_ensemble import evaluate_ensemble
+    from imtoolkit.trainer.evaluate_uncertainty import evaluate_uncertainty
     from imtoolkit.trainer.predict import predict
     from imtoolkit.trainer.predictor import Predictor
     from imtoolkit.trainer.resume import resume
@@ -68,6 +69,7 @@ __all__ = [
     "convert_config",
     "evaluate",
     "evaluate_ensemble",
+    "evaluate_uncertainty",
     "list_runs",
     "load_config",
     "open_run",
@@ -102,6 +104,7 @@ _HOMES: Final = {
     "convert_config": "imtoolkit.config.convert",
     "evaluate": "imtoolkit.trainer.evaluate",
     "evaluate_ensemble": "imtoolkit.trainer.evaluate_ensemble",
+    "evaluate_uncertainty": "imtoolkit.trainer.evaluate_uncertainty",
     "load_config": "imtoolkit.config.loading",
     "predict": "imtoolkit.trainer.predict",
     "read": "imtoolkit.io.formats",

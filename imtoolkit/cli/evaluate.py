@@ -61,6 +61,18 @@ def evaluate(
         Optional[str],  # noqa: UP045
         typer.Option("--head", help="With --tune: the output to tune, where there are several."),
     ] = None,
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Measure how well uncertainty tells errors."),
+    ] = False,
+    method: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--uncertainty-method", help="As of imtoolkit predict."),
+    ] = None,
+    samples: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--samples", help="Predictions of an image, for --uncertainty."),
+    ] = None,
     tuned: Tuned = True,
     trust: Trust = False,
 ) -> None:
@@ -79,6 +91,17 @@ def evaluate(
     if metric is not None or head is not None:
         message = "--metric and --head say what --tune shall make better: give --tune postprocess"
         raise ConfigError(message)
+    if uncertainty or method is not None or samples is not None:
+        if not uncertainty or against is not None:
+            message = (
+                "--uncertainty-method and --samples belong to --uncertainty, which measures by "
+                "itself, without --against"
+            )
+            raise ConfigError(message)
+        runs = [found, *(found_run(one) for one in members)]
+        given = {"method": method, "samples": samples}
+        _evaluate_uncertainty(runs, name, given, checkpoint=checkpoint, source=source)
+        return
     if members:
         if against is not None:
             message = "--with and --against exclude each other: evaluate the ensemble by itself"
@@ -146,6 +169,28 @@ def _evaluate_ensemble(
     out().wrote("scores of the average", scores.path / "per_image.csv")
     out().wrote("all members", scores.path / "members.csv")
     out().result(path=scores.path, **scores.summary)
+
+
+def _evaluate_uncertainty(
+    runs: list[Run], split: str, given: dict[str, Any], **options: Any
+) -> None:
+    """Measure how well uncertainty tells errors, and show it."""
+    from imtoolkit.trainer.evaluate_uncertainty import evaluate_uncertainty as measure
+
+    def track(batches: Iterable[Any]) -> Iterable[Any]:
+        return out().progress(batches, "evaluating", total=len(batches))  # type: ignore[arg-type]
+
+    scores = measure(runs, split, uncertainty=given, track=track, **options)
+    summary = scores.summary
+    made = summary["uncertainty"]
+    title = f"{split}: {summary['images']} images, {made['predictions']} predictions of each"
+    show_summary(summary, f"{title} by {made['method']}")
+    rows = list(summary["correlation"].items())
+    out().table(["over the images", "rank correlation"], rows, "\nuncertainty and quality")
+    assert scores.path is not None
+    out().wrote("scores", scores.path / "per_image.csv")
+    out().wrote("summary", scores.path / "summary.json")
+    out().result(path=scores.path, **summary)
 
 
 def _cells(values: Any) -> list[float | None]:

@@ -84,16 +84,16 @@ class HeadMoments:
         if self.samples is not None:
             join = np.stack if self.goal.labels else np.concatenate
             named[SAMPLE] = join(self.samples)
-        return replace(found, beside=named, record=self._summary(maps))
+        return replace(found, beside=named, record=self.summary(maps))
 
-    def _summary(self, maps: UncertaintyMaps) -> dict[str, float]:
+    def summary(self, maps: UncertaintyMaps) -> dict[str, float]:
         """Return numbers for the whole image: of all pixels, and of the predicted foreground."""
         row: dict[str, float] = {}
         inside = maps.mean.argmax(0) > 0 if self.goal.labels else None
         for name, values in maps.named.items():
             row[name] = float(values.mean())
             if inside is not None:
-                row[f"{name}/foreground"] = (
+                row[f"{name}_foreground"] = (
                     float(values[inside].mean()) if bool(inside.any()) else float("nan")
                 )
         if not self.goal.labels:

@@ -134,22 +134,39 @@ class UncertainPredictor(ImagePredictor):
                 raw, undo = member.raw(picture, row)
                 yield results.evidence_of(member.task, raw, undo), undo
             return
-        member = self.members[0]
-        image, more, undo = member.prepared(picture, row)
+        image, more, undo = self.members[0].prepared(picture, row)
+        for evidence in self.said(image, more):
+            yield results.on_file_grid(self.task, evidence, undo), undo
+
+    def said(self, image: Tensor, more: dict[str, Tensor]) -> Iterator[Evidence]:
+        """Yield what each prediction says of a preprocessed image, on its grid.
+
+        Args:
+            image: ``(C, [Z,] Y, X)``, preprocessed as by the first model, and by all of several.
+            more: Further inputs of the nets by key.
+        """
         ways = {
             "posterior": self._drawn,
             "dropout": self._dropped,
             "perturb": self._perturbed,
             "flips": self._mirrored,
+            "ensemble": self._each,
         }
         made = ways[self.method](image, more)
         while True:
             # the modes hold for one prediction at a time, and for nothing that the caller does
-            with evaluating(self.task), torch.inference_mode(), member.half():
+            with torch.inference_mode(), self.members[0].half(), contextlib.ExitStack() as stack:
+                for member in self.members:
+                    stack.enter_context(evaluating(member.task))
                 evidence = next(made, None)
             if evidence is None:
                 return
-            yield results.on_file_grid(self.task, evidence, undo), undo
+            yield evidence
+
+    def _each(self, image: Tensor, more: dict[str, Tensor]) -> Iterator[Evidence]:
+        for member in self.members:
+            raw = member.task.applied(image, Stage.PREDICT, **more)
+            yield results.evidence_of(member.task, raw)
 
     def _drawn(self, image: Tensor, more: dict[str, Tensor]) -> Iterator[Evidence]:
         del more  # such a net takes the image alone

@@ -200,7 +200,7 @@ def test_the_summary_is_that_of_the_maps(runs: Callable[[str], Run], image: np.n
     for name, values in found.maps.items():
         assert found.summary[name] == pytest.approx(float(values.mean()), rel=1e-4)
         mean = float(values[inside].mean()) if inside.any() else math.nan
-        assert found.summary[f"{name}/foreground"] == pytest.approx(mean, rel=1e-4, nan_ok=True)
+        assert found.summary[f"{name}_foreground"] == pytest.approx(mean, rel=1e-4, nan_ok=True)
 
 
 def test_a_film_has_maps_of_each_time_point(
@@ -281,6 +281,64 @@ def test_maps_never_fall_on_an_input(
     with pytest.raises(DataError, match="would fall on that of"):
         imt.predict(runs("plain"), tmp_path, tmp_path / "out", uncertainty=True)
     assert not (tmp_path / "out").exists()
+
+
+# --- whether it tells errors --------------------------------------------------------------------
+
+
+def test_an_evaluation_tells_how_well_uncertainty_tells_errors(
+    runs: Callable[[str], Run],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    run = runs("dropping")
+    words = ["evaluate", str(run.path), "--split", "val", "--uncertainty", "--samples", "3"]
+    assert main(words) == 0
+    assert "3 predictions of each by dropout" in capsys.readouterr().out
+    table = pd.read_csv(
+        run.path / "evaluation" / "val-uncertainty" / "per_image.csv", dtype={"id": str}
+    )
+    (row,) = table.to_dict("records")
+    image, mask = (
+        imt.read(folder / f"{row['id']}_{name}.tif").pixels[0] for name in ("noisy", "mask")
+    )
+    labels, maps = imt.predict(run, image, uncertainty={"samples": 3})
+    wrong = labels != mask
+    assert 0 < wrong.sum() < wrong.size
+    for name in ("entropy", "variance", "mutual_information"):
+        above, below = maps[name][wrong][:, None], maps[name][~wrong][None]
+        auroc = ((above > below) + 0.5 * (above == below)).mean()
+        assert row[f"error_auroc/{name}"] == pytest.approx(auroc, abs=1e-3)
+        assert row[name] == pytest.approx(float(maps[name].mean()), rel=1e-3)
+    both = 2 * ((labels > 0) & (mask > 0)).sum()
+    assert row["dice/disc"] == pytest.approx(both / ((labels > 0).sum() + (mask > 0).sum()))
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (["probabilistic"], {"error_auroc/entropy", "dice", "entropy_foreground"}),
+        (["plain", "other"], {"error_auroc/mutual_information", "dice"}),
+        (["enhancing"], {"error_correlation", "psnr", "variance"}),
+        (["several"], {"mask/error_auroc/entropy", "mask/dice", "kind/predicted"}),
+    ],
+)
+def test_every_kind_of_output_is_measured(
+    names: list[str],
+    columns: set[str],
+    runs: Callable[[str], Run],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    asked = {"samples": 2} if len(names) == 1 else True
+    found = imt.evaluate_uncertainty([runs(name) for name in names], "val", uncertainty=asked)
+    assert columns <= set(found.per_image.columns)
+    assert found.path is not None
+    assert found.path.name == "val-uncertainty"
+    assert all(value is None for value in found.summary["correlation"].values())  # of one image
 
 
 # --- what is refused ------------------------------------------------------------------------------
