@@ -17,7 +17,7 @@ from typing import Any
 
 from measure import BENCH
 
-QUICK = ("startup", "step", "patches", "augment", "instances", "embedseg")
+QUICK = ("startup", "step", "patches", "augment", "instances", "object_maps", "embedseg")
 LONG = (
     "accuracy_dsb2018",
     "accuracy_hippocampus",

@@ -49,6 +49,7 @@ def gather_facts(
     classes = len(target.classes) if target.kind is TargetKind.LABELS else 0
     made = channels if config.degrade else 1
     columns = [name for wanted in column_targets(target) for name in wanted.columns]
+    found = summary.objects.objects
     used = {*columns, *(column.column for column in config.tabular)} - {TARGET}
     return DataFacts(
         spatial_dims=dims,
@@ -61,7 +62,7 @@ def gather_facts(
         steps_per_epoch=steps,
         class_pixels=summary.class_fractions(classes),
         fingerprint=fingerprint(manifest, sorted(used)),
-        objects=dict(summary.objects.objects),
+        objects={split: found[split] for split in manifest.counts() if split in found},
         image_files=max(map(len, map(split_channels, manifest.column("image")))),
         tabular=tabular.names,
         tabular_mean=tabular.mean,
