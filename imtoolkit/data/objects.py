@@ -44,10 +44,12 @@ def count_objects(labels: np.ndarray) -> dict[str, Any]:
         {'count': 2, 'parts': 3, 'few': [1, 2], 'scattered': 1, 'worst': [1, 2], 'extent': [1, 3]}
     """
     numbers, parts = count_parts(labels, diagonal=True)
-    several = np.where(np.isin(labels, numbers[parts > 1]), labels, 0)
-    _, without_specks = count_parts(several, diagonal=True, least=SPECK)
     scattered = int(np.count_nonzero(parts > 1))
     most = int(parts.argmax()) if scattered else 0
+    without_specks = np.zeros(0, np.int64)
+    if scattered:
+        several = np.where(np.isin(labels, numbers[parts > 1]), labels, 0)
+        _, without_specks = count_parts(several, diagonal=True, least=SPECK)
     return {
         "count": len(numbers),
         "parts": len(numbers) - scattered + int(without_specks.sum()),

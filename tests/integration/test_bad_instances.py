@@ -208,6 +208,15 @@ def divided(place: Place) -> dict[str, str]:
     return {"file": "splits.csv"}
 
 
+def test_check_tells_the_objects_and_what_is_made_of_them(place: Place) -> None:
+    config = place.config({**OBJECTS, "data.split": divided(place)})
+    done = place.command("check", config.name)
+    assert done.code == 0, done.err
+    lines = dict(line.split(maxsplit=1) for line in done.out.splitlines() if "  " in line)
+    assert lines["objects"] == "10 train, 5 val, 5 test"
+    assert lines["centre_offsets"] == f"of a batch  [2, 2, {SIDE}, {SIDE}]"
+
+
 def test_augmentation_on_the_device_is_refused_where_objects_move(place: Place) -> None:
     changes = {"data.augment": ["flips"], "data.augment_on": "device"}
     train(place, changes).refuses("'flips' moves objects", "data.augment_on: worker")

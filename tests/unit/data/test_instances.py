@@ -26,6 +26,7 @@ from imtoolkit.core.batch import CENTRE_OFFSETS, DISTANCE, IMAGE, PIXEL_CLASSES,
 from imtoolkit.core.errors import ConfigError, DataError
 from imtoolkit.core.facts import TargetKind, TargetMap, TargetSpec
 from imtoolkit.data.batched.place import on_device
+from imtoolkit.data.cache import keys
 from imtoolkit.data.cache.dataset import Item
 from imtoolkit.data.cache.foreground import MOST_PIXELS, find_foreground
 from imtoolkit.data.datamodule import ImageDataModule
@@ -418,6 +419,19 @@ def test_a_cache_in_memory_or_none_gives_the_same(tmp_path: Path) -> None:
     for others in zip(*batches, strict=True):
         for key in (TARGET, CENTRE_OFFSETS):
             assert all(torch.equal(others[0][key], other[key]) for other in others[1:])
+
+
+def test_the_cache_knows_what_numbers_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys._own_sources()["imtoolkit.labels"]
+    read = Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda self: read(self) + b"#" * (self.name == "parts.py")
+    )
+    keys._own_sources.cache_clear()
+    assert keys._own_sources()["imtoolkit.labels"] != before
+    monkeypatch.undo()
+    keys._own_sources.cache_clear()
+    assert keys._own_sources()["imtoolkit.labels"] == before
 
 
 def test_a_preview_shows_objects(tmp_path: Path) -> None:
