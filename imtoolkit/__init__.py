@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from imtoolkit.trainer.resume import resume
     from imtoolkit.trainer.scores import Scores
     from imtoolkit.trainer.train import train
+    from imtoolkit.trainer.uncertain_results import UncertainPrediction
 
 __version__ = "0.1.0"
 
@@ -64,6 +65,7 @@ __all__ = [
     "TargetKind",
     "TargetSpec",
     "Task",
+    "UncertainPrediction",
     "add_plugin",
     "check_run",
     "convert_config",
@@ -99,6 +101,7 @@ _HOMES: Final = {
     "TargetKind": "imtoolkit.core.facts",
     "TargetSpec": "imtoolkit.core.facts",
     "Task": "imtoolkit.tasks.base",
+    "UncertainPrediction": "imtoolkit.trainer.uncertain_results",
     "add_plugin": "imtoolkit.core.registry",
     "check_run": "imtoolkit.trainer.check",
     "convert_config": "imtoolkit.config.convert",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from imtoolkit.config.sections import Component, UncertaintyConfig
 from imtoolkit.core.batch import Stage
 from imtoolkit.core.errors import ConfigError, DataError, Problem, did_you_mean, listed
+from imtoolkit.core.facts import DataFacts
 from imtoolkit.core.seeding import mix
 from imtoolkit.data.perturb import Perturbation, usable
 from imtoolkit.data.preprocess import Undo
@@ -85,6 +86,11 @@ class UncertainPredictor(ImagePredictor):
         log.info("uncertainty of %d predictions by %s", self.count, self._in_words())
 
     @property
+    def facts(self) -> DataFacts:
+        """See `ImagePredictor`."""
+        return self.members[0].facts
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """See `ImagePredictor`."""
         return tuple(dict.fromkeys(name for one in self.members for name in one.columns))
@@ -106,7 +112,7 @@ class UncertainPredictor(ImagePredictor):
     def value(self, frames: list[list[Result]], *, has_channels: bool, movie: bool) -> Any:
         """See `ImagePredictor`."""
         rows = [row_of(frame) for frame in frames]
-        dims = self.run.facts.spatial_dims
+        dims = self.facts.spatial_dims
         return UncertainPrediction(
             super().value(frames, has_channels=has_channels, movie=movie),
             maps_of(frames, dims, has_channels=has_channels, movie=movie),
@@ -266,8 +272,8 @@ class UncertainPredictor(ImagePredictor):
             raise DataError(message)
         if not all(isinstance(goal, (LabelsGoal, ImageGoal)) for goal in dense):
             message = (
-                f"maps of uncertainty are made of classes of pixels or of images, and a {category} "
-                "predicts neither"
+                "maps of uncertainty are made of classes of pixels or of images, and the category "
+                f"'{category}' predicts neither"
             )
             raise DataError(message)
 

@@ -17,7 +17,7 @@ from imtoolkit.cli.main import main
 from imtoolkit.core.errors import ConfigError, DataError, ImtoolkitError
 from imtoolkit.runs import Run
 from imtoolkit.trainer.uncertain_results import UncertainPrediction
-from tests.helpers.categories import config_of, write_discs
+from tests.helpers.categories import config_of, objects_of, write_discs
 
 pytestmark = pytest.mark.slow
 QUICK: dict[str, Any] = {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 1}
@@ -31,6 +31,9 @@ CASES: dict[str, dict[str, Any]] = {
     "enhancing": config_of("enhancement", trainer=QUICK),
     "several": config_of("multitask", trainer=QUICK),
     "classes": config_of("classification", trainer=QUICK),
+    "objects": objects_of("segmentation", trainer=QUICK),
+    "translating": config_of("pix2pix", trainer=QUICK),
+    "embedding": config_of("embedseg", trainer=QUICK),
 }
 
 
@@ -225,6 +228,25 @@ def test_heads_with_pixels_have_maps_of_their_own(
     assert found.summary["mask/entropy"] >= 0
 
 
+def test_objects_are_made_of_the_mean_and_maps_tell_of_their_classes(
+    runs: Callable[[str], Run], folder: Path
+) -> None:
+    image = imt.read(folder / "00_noisy.tif").pixels[0]
+    labels, maps = imt.predict(runs("objects"), image, uncertainty={"samples": 3})
+    assert labels.shape == maps["mutual_information"].shape == image.shape
+    assert labels.dtype.kind == "i"
+    assert maps["entropy"].max() <= math.log(3) + 1e-6  # background, inside, boundary
+
+
+def test_a_generator_drops_and_its_discriminator_does_not_matter(
+    runs: Callable[[str], Run], folder: Path
+) -> None:
+    image = imt.read(folder / "00_noisy.tif").pixels[0]
+    found = imt.predict(runs("translating"), image, uncertainty={"samples": 3})
+    assert found.method == "dropout"
+    assert found.prediction.shape == found.maps["variance"].shape == image.shape
+
+
 # --- what is written ------------------------------------------------------------------------------
 
 
@@ -358,6 +380,7 @@ def test_every_kind_of_output_is_measured(
         (["plain"], {"perturb": ["random_affine"]}, "'random_affine' moves pixels"),
         (["classes"], True, "says one thing of a whole image"),
         (["plain", "probabilistic"], True, "cannot vote together"),
+        (["embedding"], True, "the category 'embedseg' predicts neither"),
     ],
 )
 def test_what_a_run_cannot_do_is_told(

@@ -85,6 +85,43 @@ def test_csv_joins_several_columns_to_the_channels_of_an_image(tmp_path: Path) -
     assert files == [str(tmp_path / "a_r.tif"), str(tmp_path / "a_g.tif")]
 
 
+READERS = "image,first,second,target\n"
+
+
+def test_csv_joins_the_annotations_of_several_readers(tmp_path: Path) -> None:
+    make(tmp_path, "a.png", "a_1.png", "a_2.png", "b.png", "b_1.png", "b_2.png")
+    path = table(tmp_path, f"{READERS}a.png,a_1.png,a_2.png,nothing\nb.png,b_1.png,b_2.png,\n")
+    manifest = CsvSource(path, target=["first", "second"]).samples()
+    joined = [split_channels(cell) for cell in manifest.column("target")]
+    assert joined == [[str(tmp_path / f"{one}_{n}.png") for n in (1, 2)] for one in "ab"]
+    assert not {"first", "second"} & set(manifest.columns)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "words"),
+    [
+        ("a.png,a_1.png,,\n", ["first", "second"], "table.csv:2: no annotation in column 'second'"),
+        ("a.png,a_1.png,healthy,\n", ["first", "second"], "no annotation in column 'second'"),
+        ("a.png,a_1.png,a_2.png,\n", ["first", "secnd"], "Did you mean 'second'"),
+        ("a.png,a_1.png,a_3.png,\n", ["first", "second"], "a_3.png"),
+    ],
+)
+def test_csv_tells_which_annotation_is_missing(
+    rows: str, columns: list[str], words: str, tmp_path: Path
+) -> None:
+    make(tmp_path, "a.png", "a_1.png", "a_2.png")
+    with pytest.raises(DataError) as caught:
+        CsvSource(table(tmp_path, READERS + rows), target=columns).samples()
+    assert words in str(caught.value)
+
+
+def test_an_image_that_nobody_has_annotated_has_no_target(tmp_path: Path) -> None:
+    make(tmp_path, "a.png", "a_1.png", "a_2.png", "b.png")
+    path = table(tmp_path, f"{READERS}a.png,a_1.png,a_2.png,\nb.png,,,\n")
+    found = CsvSource(path, target=["first", "second"]).samples().column("target")
+    assert found[1] is None
+
+
 def test_csv_starts_relative_paths_at_root_and_keeps_absolute_ones(tmp_path: Path) -> None:
     make(tmp_path / "data", "a.tif", "b.tif")
     path = table(tmp_path, f"image\na.tif\n{tmp_path}/data/b.tif\n")
