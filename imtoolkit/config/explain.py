@@ -119,10 +119,10 @@ def _add_section(docs: dict[str, KeyDoc], cls: type[Any], prefix: str) -> None:
     for owner in classes:
         for item in fields(owner):
             key = prefix + item.name
-            if key in docs:
-                continue
-            _add_short(docs, prefix, item.name, item.type)
-            docs[key] = _key_doc(owner, item, key)
+            if key not in docs:
+                _add_short(docs, prefix, item.name, item.type)
+                docs[key] = _key_doc(owner, item, key)
+            # what two categories call alike may hold different keys, as `instances` does
             inner = _inner_section(item.type)
             if inner is not None:
                 _add_section(docs, inner, _below(key, item.type))

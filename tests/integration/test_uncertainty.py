@@ -173,10 +173,11 @@ def test_a_perturbation_of_nothing_changes_nothing(
 def test_maps_are_a_function_of_the_seed(
     name: str, runs: Callable[[str], Run], image: np.ndarray
 ) -> None:
+    run = runs(name)
     torch.manual_seed(5)
     before = torch.get_rng_state()
     first, again, other = (
-        imt.predict(runs(name), image, uncertainty={"samples": 4, "seed": seed}).maps["variance"]
+        imt.predict(run, image, uncertainty={"samples": 4, "seed": seed}).maps["variance"]
         for seed in (1, 1, 2)
     )
     assert np.array_equal(first, again)

@@ -18,6 +18,7 @@ import yaml
 from imtoolkit.core.errors import ConfigError, Problem
 
 _MOST_NODES: Final = 50_000
+_DEEPEST: Final = 100  # what Python can follow, and more than any config needs
 _TAGS: Final = "tag:yaml.org,2002:"
 
 
@@ -189,6 +190,8 @@ class _Reader:
         self._count += 1
         if id(node) in self._open or self._count > _MOST_NODES:
             self._refuse(node, key, "holds itself, or grows without bound, through aliases")
+        if len(self._open) > _DEEPEST:
+            self._refuse(node, key, f"is not valid YAML: nested more than {_DEEPEST} deep")
         self._lines[key] = node.start_mark.line + 1
         self._open.append(id(node))
         try:

@@ -51,8 +51,13 @@ def test_a_preset_finds_the_images_that_it_tells_to_draw(
         del words[words.index("--count") : words.index("--count") + 2]
     count = 5 if words[1] == "shapes" else 3  # one of each class
     assert main([*words, "--count", str(count), "--quiet"]) == 0
-    section = yaml.safe_load(preset.read_text())["data"]["source"]
+    data = yaml.safe_load(preset.read_text())["data"]
+    sources = data.get("sources") or {"main": {"source": data["source"]}}
+    section = sources["main"]["source"]
     manifest = registry.build("source", section["name"], section["params"]).samples()
     assert len(manifest) == count
-    degraded = "degrade" in yaml.safe_load(preset.read_text())["data"]  # the image is the target
+    if section["name"] == "unpaired":  # both domains are there, and no image has a target
+        assert set(manifest.column("domain")) == {"A", "B"}
+        return
+    degraded = "degrade" in data  # the image is the target
     assert degraded != bool(manifest.row(0).get("target"))
