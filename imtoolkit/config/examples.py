@@ -65,6 +65,8 @@ VALUES: Final[dict[str, Any]] = {
     "data.patch.size": [128, 128],
     "data.patch.per_image": 4,
     "data.patch.foreground": 0.5,
+    "data.patch.zoom": [0.5, 2.0],
+    "data.patch.zoom_prob": 0.5,
     "data.augment": [{"name": "flips", "params": {}}, _NOISE],
     "data.tabular": ["age", {"column": "sex", "values": ["f", "m"]}],
     "data.cache.root": "/scratch/cache",

@@ -14,6 +14,7 @@ RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "data.time": (0, None),
     "data.patch.per_image": (1, None),
     "data.patch.foreground": (0, 1),
+    "data.patch.zoom_prob": (0, 1),
     "data.loader.batch_size": (1, None),
     "data.loader.samples_per_epoch": (1, None),
     "data.loader.workers": (0, None),

@@ -19,6 +19,7 @@ BUILTINS = {
         "normalize_percentiles": "imtoolkit.data.transforms.intensity:NormalizePercentiles",
         "normalize_zscore": "imtoolkit.data.transforms.intensity:NormalizeZscore",
         "normalize_range": "imtoolkit.data.transforms.intensity:NormalizeRange",
+        "invert": "imtoolkit.data.transforms.intensity:Invert",
         "normalize_center_slice": "imtoolkit.data.transforms.intensity:NormalizeCenterSlice",
         "stain_separation": "imtoolkit.data.transforms.stains:StainSeparation",
         "for_domain": "imtoolkit.data.transforms.domain:ForDomain",

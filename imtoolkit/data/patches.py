@@ -1,9 +1,10 @@
 """What the net sees in training: patches cut from cached images and changed at random.
 
-The order of work keeps a patch cheap: cut a view of the memory map, flip and turn the view, copy
-once. Everything random is a function of (seed, epoch, sample, patch): one RandomState is shared by
-all transforms and re-seeded for each patch, so the number of workers or ranks changes nothing. What
-is drawn later, for whole batches on the device, is seeded by the key ``draw`` of the sample.
+The order of work keeps a patch cheap: cut a view of the memory map, zoom it where that is asked
+for, flip and turn the view, copy once. Everything random is a function of (seed, epoch, sample,
+patch): one RandomState is shared by all transforms and re-seeded for each patch, so the number of
+workers or ranks changes nothing. What is drawn later, for whole batches on the device, is seeded by
+the key ``draw`` of the sample.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from imtoolkit.data.scheduled import belongs, components_at
 from imtoolkit.data.target_maps import mirrors, with_maps
 from imtoolkit.data.transforms.base import Sample
 from imtoolkit.data.transforms.build import build_augment, share_random_state
+from imtoolkit.data.zoom import drawn_zoom, size_to_cut, zoomed
 
 _DEGRADE, _DEVICE = (1,), (2,)  # what else a patch's seed is for
 
@@ -146,18 +148,23 @@ class PatchDataset(Dataset[Sample]):
                 f"the image has {len(shape)} dimensions, patch.size {list(self.size)} does not"
             )
             raise DataError(message)
-        start = choose_start(item, self.size, self.patch, visit, state)
+        size = self.size
+        if self.patch.zoom is not None:
+            zoomed_at, draw = state.random_sample(2)
+            if zoomed_at < self.patch.zoom_prob:
+                size = size_to_cut(size, shape, drawn_zoom(self.patch.zoom, draw))
+        start = choose_start(item, size, self.patch, visit, state)
         window = (
             slice(None),
-            *(slice(at, at + size) for at, size in zip(start, self.size, strict=True)),
+            *(slice(at, at + side) for at, side in zip(start, size, strict=True)),
         )
         # whole rows are mapped, whatever part of them is read
-        rows = math.prod(self.size[:-1]) * shape[-1]
+        rows = math.prod(size[:-1]) * shape[-1]
         self.images.touch(item, rows * sum(a.itemsize * len(a) for a in item.grids.values()))
         patch = {key: array[window] for key, array in item.grids.items()}
-        if any(side < size for side, size in zip(shape, self.size, strict=True)):
-            patch = {key: pad_to(array, self.size) for key, array in patch.items()}
-        return patch
+        if any(side < part for side, part in zip(shape, size, strict=True)):
+            patch = {key: pad_to(array, size) for key, array in patch.items()}
+        return patch if size == self.size else zoomed(patch, self.size)
 
 
 def choose_start(

@@ -129,6 +129,7 @@ class _Seam:
     """The output as far as blocks were added, and what is known of the objects in it.
 
     Attributes:
+        count: Objects that there have been, and 1 for the background; arrays may be longer.
         same: Object -> the one that it was joined to, itself where none.
         size: Pixels of each object in the output.
         whole: Whether a block has seen it from end to end.
@@ -138,9 +139,13 @@ class _Seam:
         self.labels = labels
         self.blocks = blocks
         self.min_iou = min_iou
-        self.same = np.zeros(1, np.int64)  # the background
+        self.count = 1  # the background
+        self.same = np.zeros(1, np.int64)
         self.size = np.zeros(1, np.int64)
         self.whole = np.zeros(1, bool)
+        self._numbers = {_ends(box): number for number, box in enumerate(blocks)}
+        axes = zip(*map(_ends, blocks), strict=True)
+        self._parts = [sorted(set(parts)) for parts in axes]  # where blocks lie along each axis
 
     def add(self, number: int, found: Labels) -> None:
         """Take the labels of a block into the output."""
@@ -159,6 +164,9 @@ class _Seam:
 
     def finished(self) -> Stitched:
         """Number the objects that are left from 1."""
+        self.same, self.size, self.whole = (
+            array[: self.count] for array in (self.same, self.size, self.whole)
+        )
         self.size[0] = 0
         self.same = np.where(self.size[self.same] > 0, self.same, 0)
         alive = np.unique(self.same)[1:]
@@ -174,9 +182,9 @@ class _Seam:
     def _bands(self, box: Box) -> list[tuple[int, int]]:
         """Return for each axis how many first slices an earlier block has seen, and half of it."""
         found = []
-        for axis, part in enumerate(box):
-            earlier = [other[axis] for other in self.blocks if other[axis].start < part.start]
-            seen = max((other.stop for other in earlier), default=part.start) - part.start
+        for part, parts in zip(box, self._parts, strict=True):
+            earlier = [stop for start, stop in parts if start < part.start]
+            seen = max(earlier, default=part.start) - part.start
             found.append((max(seen, 0), (max(seen, 0) + 1) // 2))
         return found
 
@@ -206,16 +214,16 @@ class _Seam:
     ) -> NDArray[np.int64]:
         """Return the number in the output of each object of a block, with new ones for new ones."""
         count = int(own.max()) if own.size else 0
-        first = len(self.same)
-        table = np.concatenate(([0], np.arange(first, first + count)))
-        for name, blank in (("same", 0), ("size", 0), ("whole", False)):
-            old = getattr(self, name)
-            setattr(self, name, np.concatenate((old, np.full(count, blank, old.dtype))))
-        self.same[first:] = np.arange(first, first + count)
-        if len(self.same) - 1 > np.iinfo(self.labels.dtype).max:
+        first, self.count = self.count, self.count + count
+        table = np.concatenate(([0], np.arange(first, self.count)))
+        self.same, self.size, self.whole = (
+            _roomy(array, self.count) for array in (self.same, self.size, self.whole)
+        )
+        self.same[first : self.count] = np.arange(first, self.count)
+        if self.count - 1 > np.iinfo(self.labels.dtype).max:
             message = (
                 f"the output holds numbers of {self.labels.dtype}, and the blocks have "
-                f"{len(self.same) - 1} objects before they are joined: give one of int64 or uint32"
+                f"{self.count - 1} objects before they are joined: give one of int64 or uint32"
             )
             raise ValueError(message)
         for one, others in partners.items():
@@ -228,19 +236,24 @@ class _Seam:
     def _join(self, kept: int, joined: int, number: int) -> None:
         """Make two objects one, unless an earlier block has seen them side by side."""
         kept, joined = int(self.same[kept]), int(self.same[joined])
-        box = self.blocks[number]
-        near = [
-            other
-            for other in self.blocks[:number]
-            if all(a.start < b.stop and b.start < a.stop for a, b in zip(box, other, strict=True))
-        ]
-        views = [self.same[self.labels[other]] for other in near]
+        views = [self.same[self.labels[other]] for other in self._earlier_neighbours(number)]
         if any((view == kept).any() and (view == joined).any() for view in views):
             return
         self.same[self.same == joined] = kept
         self.size[kept] += self.size[joined]
         self.size[joined] = 0
         self.whole[kept] |= self.whole[joined]
+
+    def _earlier_neighbours(self, number: int) -> list[Box]:
+        """Return the blocks before this one that share pixels with it."""
+        near = itertools.product(
+            *(
+                [ends for ends in parts if ends[0] < part.stop and part.start < ends[1]]
+                for part, parts in zip(self.blocks[number], self._parts, strict=True)
+            )
+        )
+        numbers = sorted(self._numbers[ends] for ends in near)
+        return [self.blocks[other] for other in numbers if other < number]
 
     def _at_border(self, own: Labels, number: int) -> NDArray[Any]:
         """Return the objects that touch a border of a block where the image goes on."""
@@ -284,3 +297,17 @@ class _Seam:
         held = np.where(kept, old, 0)[before[core]]
         result[core] = np.where(claimed > 0, claimed, held)
         return result
+
+
+def _ends(box: Box) -> tuple[tuple[int, int], ...]:
+    """Return the first pixel of a block along each axis, and the first one behind it."""
+    return tuple((part.start, part.stop) for part in box)
+
+
+def _roomy(array: NDArray[Any], length: int) -> NDArray[Any]:
+    """Return an array of at least a length, filled up with zeros; grown seldom, since by half."""
+    if length <= len(array):
+        return array
+    grown = np.zeros(max(length, len(array) * 3 // 2), array.dtype)
+    grown[: len(array)] = array
+    return grown

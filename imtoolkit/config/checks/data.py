@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from imtoolkit.config.limits import AXES
 from imtoolkit.config.sections import PatchConfig
@@ -89,10 +89,29 @@ def _sizes(values: Values) -> Iterator[Problem]:
     if size is None and (per_image or PatchConfig.per_image) > 1:
         message = "several patches of an image need 'size'; without it the whole image is used"
         yield values.place("data.patch.per_image").problem(message)
+    yield from _zoom(values, size)
     overlap = values.get("inference.overlap")
     if overlap is not None and not 0 <= overlap < 1:
         message = f"is a fraction of a tile, at least 0 and below 1, got {overlap}"
         yield values.place("inference.overlap").problem(message)
+
+
+def _zoom(values: Values, size: Any) -> Iterator[Problem]:
+    zoom = values.get("data.patch.zoom")
+    if zoom is None:
+        if values.get("data.patch.zoom_prob") is not None:
+            message = "says how often patches are zoomed, and needs data.patch.zoom"
+            yield values.place("data.patch.zoom_prob").problem(message)
+        return
+    place = values.place("data.patch.zoom")
+    if len(zoom) != 2 or not 0 < zoom[0] <= zoom[1]:
+        message = (
+            f"expects the smallest and the largest magnification, both above 0, got {zoom}. Such "
+            "as [0.5, 2]"
+        )
+        yield place.problem(message)
+    elif size is None:
+        yield place.problem("changes how much a patch shows, and needs data.patch.size")
 
 
 def _sources(values: Values) -> Iterator[Problem]:

@@ -63,6 +63,10 @@ class PatchConfig:
     """Patches drawn from an image at each visit; an epoch has images x per_image patches."""
     foreground: float = 0.0
     """Fraction of patches that are centred on a labelled pixel, classes in turn; where objects are learnt, on any pixel of each object in turn."""
+    zoom: Optional[list[float]] = None
+    """Smallest and largest magnification at which a patch shows the image in Y and X, such as `[0.5, 2]`; left out, always 1."""
+    zoom_prob: float = 1.0
+    """Fraction of patches that are zoomed."""
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,35 @@ class NormalizeRange(ImageTransform):
         )
 
 
+class Invert(ImageTransform):
+    """Turn values over within a range: dark becomes bright, and bright dark.
+
+    For images of normalised values, such as fluorescence that is to look like bright field.
+
+    Args:
+        low: Value that becomes ``high``.
+        high: Value that becomes ``low``.
+        keys: What is inverted.
+
+    Example:
+        >>> Invert()({"image": torch.tensor([[[0.0, 0.25, 1.0]]])})["image"].tolist()
+        [[[1.0, 0.75, 0.0]]]
+    """
+
+    def __init__(
+        self, low: float = 0.0, high: float = 1.0, keys: str | Sequence[str] = (IMAGE,)
+    ) -> None:
+        super().__init__(tuple([keys] if isinstance(keys, str) else keys))
+        if not low < high:
+            message = f"got low={low}, high={high}; expected low < high"
+            raise ValueError(message)
+        self.low, self.high = low, high
+
+    def change(self, image: torch.Tensor) -> torch.Tensor:
+        """Invert one image ``(C, [Z,] Y, X)``."""
+        return self.low + self.high - image
+
+
 class NormalizeCenterSlice(ImageTransform):
     """Normalise a stack by the slices in focus.
 

@@ -141,7 +141,7 @@ class BoundaryGoal(ObjectsGoal, LabelsGoal):
             Component("weighted_sum", {"weights": both, "to": _MASK}),
             Component("threshold", {"of": _MASK, "value": 0.5, "to": _MASK}),
             Component("weighted_sum", {"weights": {inside: 1.0, edge: -1.0}, "to": _HEIGHT}),
-            Component("seeds", {"of": _HEIGHT, "method": "parts", "threshold": 0.7}),
+            Component("seeds", {"of": _HEIGHT, "method": "parts", "threshold": 0.8}),
             *_grown(),
         ]
 

@@ -79,10 +79,10 @@ def test_an_object_that_fills_the_image_is_all_inside_and_has_finite_distances()
     assert distance_map(labels).max() == 1
 
 
-@pytest.mark.parametrize("width", [1, 2, 3])
+@pytest.mark.parametrize("width", [1, 1.5, 2, 3])
 @pytest.mark.parametrize(("shape", "seed"), [((30, 40), 3), ((12, 20, 18), 4)])
 def test_boundary_is_what_lies_within_the_width_of_another_label(
-    shape: tuple[int, ...], seed: int, width: int
+    shape: tuple[int, ...], seed: int, width: float
 ) -> None:
     labels = drawn(shape, seed)
     classes = pixel_classes(labels, width)
