@@ -1,7 +1,7 @@
 """Run benchmarks, keep what each found in `bench/results/`, and write `bench/RESULTS.md` of all.
 
 ``make bench`` runs those that take minutes. ``--all`` adds the trainings on real images, which take
-an hour and need IMTOOLKIT_DATA. Names run only these; the others keep what they found before. A
+two hours and need IMTOOLKIT_DATA. Names run only these; the others keep what they found before. A
 result that a script printed elsewhere is taken up by ``--add FILE``.
 """
 
@@ -24,8 +24,16 @@ LONG = (
     "accuracy_gray_denoise",
     "accuracy_pneumonia",
     "accuracy_w2s",
+    "accuracy_watershed",
+    "accuracy_embedseg",
     "accuracy_pix2pix",
+    "accuracy_cyclegan",
 )
+SCRIPTS = {
+    f"accuracy_{method}": ("accuracy_instances", "--method", method)
+    for method in ("watershed", "embedseg")
+}
+"""Name of a result -> script and its arguments, where the script makes several."""
 RESULTS = BENCH / "results"
 SKIPPED = {
     *("name", "ours", "other", "ratio", "unit", "peer", "rounds", "machine", "versions"),
@@ -35,10 +43,11 @@ SKIPPED = {
 
 def run(name: str) -> dict[str, Any]:
     """Run one script and return its JSON object, or why there is none."""
-    script = BENCH / f"{name}.py"
-    print(f"{script.name} ...", flush=True)
+    stem, *words = SCRIPTS.get(name, (name,))
+    script = BENCH / f"{stem}.py"
+    print(f"{' '.join([script.name, *words])} ...", flush=True)
     done = subprocess.run(
-        [sys.executable, str(script), "--json"], capture_output=True, text=True, check=False
+        [sys.executable, str(script), *words, "--json"], capture_output=True, text=True, check=False
     )
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]

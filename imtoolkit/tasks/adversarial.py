@@ -12,7 +12,6 @@ are gathered over several batches are those of one large batch.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,6 @@ import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import DDPStrategy, ParallelStrategy
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from imtoolkit.config.sections import AdversarialConfig, Component, OptimizerConfig
 from imtoolkit.core.batch import Batch, StepOutput
@@ -43,9 +41,10 @@ from imtoolkit.nets.initialising import initialise
 from imtoolkit.nets.sizes import least_size
 
 from .base import Task
+from .manual import step_is_due, step_schedules, step_together, unsynchronised
 from .optimization import SHARED
 from .rows import gathered
-from .updates import Updates, average_gradients, divide_gradients, share_buffers, weights_of
+from .updates import Updates, share_buffers, weights_of
 
 GENERATOR: Final = "generator"
 DISCRIMINATOR: Final = "discriminator"
@@ -280,15 +279,21 @@ class AdversarialTask(Task):
         learning = self.learning()
         optimizers = self._by_role()
         taken: list[Turn] = []
-        with self._unsynchronised():
+        with unsynchronised(self.trainer):
             for turn in self.turns(batch, learning):
                 self.last_terms = {"loss": turn.loss.detach(), **turn.terms}
                 self.manual_backward(turn.loss, inputs=weights_of(optimizers[turn.role].optimizer))
                 turn.loss = turn.loss.detach()
                 taken.append(turn)
         self._batches += 1
-        if not self.trainer.fit_loop.epoch_loop._should_accumulate():
-            self._step({role: optimizers[role] for role in optimizers if role in learning})
+        if step_is_due(self.trainer):
+            ordered = sorted(learning, key=lambda role: (role == GENERATOR, role))
+            step_together(
+                self, {role: optimizers[role] for role in ordered}, self.updates, self._batches
+            )
+            self._batches = 0
+            share_buffers(self.nets)
+            step_schedules(self)
         return _output_of(taken)
 
     def learning(self) -> frozenset[str]:
@@ -316,56 +321,10 @@ class AdversarialTask(Task):
         self.last_terms = output.terms
         return output
 
-    def _step(self, optimizers: Mapping[str, LightningOptimizer]) -> None:
-        """Step the optimizers; Lightning counts the last one only."""
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        ordered = sorted(optimizers.items(), key=lambda item: item[0] == GENERATOR)
-        for number, (role, wrapped) in enumerate(ordered, 1):
-            weights = weights_of(wrapped.optimizer)
-            divide_gradients(weights, self._batches)
-            average_gradients(weights)
-            if scaler is not None:  # once for each optimizer, and with one scale for all of them
-                scaler.unscale_(wrapped.optimizer)
-            self.updates.clip(role, weights)
-            self._step_one(wrapped, scaler, counts=number == len(ordered))
-            wrapped.zero_grad(set_to_none=True)
-        if scaler is not None:
-            scaler.update()
-        self._batches = 0
-        share_buffers(self.nets)
-        self._step_schedules()
-
-    def _step_one(self, wrapped: LightningOptimizer, scaler: Any, *, counts: bool) -> None:
-        if counts:
-            wrapped._on_before_step()
-        if scaler is None:
-            self.trainer.strategy.optimizer_step(wrapped.optimizer, _nothing)
-        else:  # Lightning's own would change the scale between the two optimizers
-            self.trainer.precision_plugin._after_closure(self, wrapped.optimizer)
-            scaler.step(wrapped.optimizer)
-        if counts:
-            wrapped._on_after_step()
-
-    def _step_schedules(self) -> None:
-        """Step the schedules of steps, and at the end of an epoch those of epochs."""
-        last = self.trainer.fit_loop.epoch_loop._num_ready_batches_reached()
-        for entry in self.trainer.lr_scheduler_configs:
-            if isinstance(entry.scheduler, ReduceLROnPlateau):
-                continue  # at the end of the epoch, when the metric is known
-            if entry.interval == "step" or last:
-                self.lr_scheduler_step(entry.scheduler, None)
-
     def _by_role(self) -> dict[str, LightningOptimizer]:
         found = self.optimizers()
         listed = found if isinstance(found, list) else [found]
         return dict(zip(self.optimizer_nets(), listed, strict=True))
-
-    @contextlib.contextmanager
-    def _unsynchronised(self) -> Iterator[None]:
-        """Keep the hooks of `DistributedDataParallel` still, see `average_gradients`."""
-        block = getattr(self.trainer.strategy, "block_backward_sync", contextlib.nullcontext)
-        with block():
-            yield
 
     # --- the trainer's hooks ----------------------------------------------------------------------
 
@@ -445,7 +404,3 @@ def _output_of(turns: list[Turn]) -> StepOutput:
     losses = [turn.loss for turn in turns if turn.role == GENERATOR]
     raws = [turn.raw for turn in turns if turn.raw is not None]
     return StepOutput(losses[0] if losses else None, terms, raws[0] if raws else None)
-
-
-def _nothing() -> None:
-    """Compute nothing: the gradients are there already."""
