@@ -99,7 +99,7 @@ def _sizes(values: Values) -> Iterator[Problem]:
 def _zoom(values: Values, size: Any) -> Iterator[Problem]:
     zoom = values.get("data.patch.zoom")
     if zoom is None:
-        if values.get("data.patch.zoom_prob") is not None:
+        if values.get("data.patch.zoom_prob") not in (None, PatchConfig.zoom_prob):
             message = "says how often patches are zoomed, and needs data.patch.zoom"
             yield values.place("data.patch.zoom_prob").problem(message)
         return
