@@ -121,7 +121,7 @@ def on_drawn_pairs(minutes: float, seed: int) -> dict[str, Any]:
         return float(np.mean(values))
 
     with tempfile.TemporaryDirectory() as folder:
-        root = draw("unpaired", Path(folder) / "unpaired", count=120, quiet=True)
+        root = draw("unpaired", Path(folder) / "unpaired", count=120)
         overrides = {
             "data.source.params": {"root": str(root), "a": "a", "b": "b"},
             "trainer.max_time": limit(minutes),

@@ -49,6 +49,7 @@ def _merged(raw: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
 NEEDS: dict[str, dict[str, Any]] = {
     "data.split.naive": {"data": {"split": {"group_by": "patient"}}},
     "data.split.fold": {"data": {"split": {"folds": 5, "val": None}}},
+    "data.patch.zoom_prob": {"data": {"patch": {"zoom": [0.5, 2.0]}}},
     "task.class_weights": {"task": {"classes": ["background", "nucleus", "debris"]}},
 }
 
