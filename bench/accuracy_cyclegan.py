@@ -117,7 +117,7 @@ def on_drawn_pairs(minutes: float, seed: int) -> dict[str, Any]:
     psnr = PsnrMetric(data_range=(0.0, 1.0))
 
     def mean_psnr(made: Sequence[np.ndarray], true: Sequence[np.ndarray]) -> float:
-        values = [psnr(x[None], y[None])["psnr"] for x, y in zip(made, true, strict=True)]
+        values = [psnr(x, y)["psnr"] for x, y in zip(made, true, strict=True)]
         return float(np.mean(values))
 
     with tempfile.TemporaryDirectory() as folder:
