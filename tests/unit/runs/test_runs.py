@@ -82,6 +82,14 @@ def test_an_unknown_run_names_the_nearest_and_an_ambiguous_one_all(tmp_path):
         find_run("latest", tmp_path / "nowhere")
 
 
+def test_the_name_of_runs_is_answered_with_their_ids(tmp_path):
+    first = make(tmp_path, "nuclei")
+    time.sleep(0.01)
+    second = make(tmp_path, "nuclei")
+    with pytest.raises(RunError, match=rf"the name of 2 run.s..*'{second.id}', '{first.id}'"):
+        find_run("nuclei", tmp_path)
+
+
 def test_a_folder_that_is_no_run_says_so(tmp_path):
     (tmp_path / "pictures").mkdir()
     with pytest.raises(RunError, match="not a run folder"):
