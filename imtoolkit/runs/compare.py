@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import yaml
 
-from imtoolkit.runs.layout import CONFIG
+from imtoolkit.runs.layout import CONFIG, best_name
 from imtoolkit.runs.run import Run
+
+_LESS_IS_BETTER: Final = re.compile(
+    r"loss|/hd\d|error|distance|[/_](?:mae|rmse|ged|brier|ece|object_count)(?:/|$)"
+)
 
 
 def differing_keys(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -35,14 +40,19 @@ def scores_by_run(runs: Sequence[Run]) -> dict[str, list[float | None]]:
 
 
 def best_of(run: Run) -> tuple[str | None, float | None]:
-    """Return the first monitored metric of a run, as its table tells, and its best value so far."""
+    """Return the metric that chose the best state of a run, and its best value so far.
+
+    It is the one that the config monitors, or of which a best state is kept; a run that has none
+    yet shows the first of its table.
+    """
     frame = run.metrics
     monitor = ((_raw(run).get("trainer") or {}).get("checkpoint") or {}).get("monitor") or []
     names = [name for name in frame.columns if name.startswith("val/") and name != "val/loss"]
-    name = next((item for item in [*monitor, *names, "val/loss"] if item in frame), None)
+    kept = [name for name in frame.columns if Path(best_name(name)).stem in run.checkpoints]
+    name = next((item for item in [*monitor, *kept, *names, "val/loss"] if item in frame), None)
     if name is None or frame[name].dropna().empty:
         return None, None
-    falls = re.search(r"loss|/hd\d|error|distance", name)
+    falls = _LESS_IS_BETTER.search(name)
     return name, float(frame[name].min() if falls else frame[name].max())
 
 

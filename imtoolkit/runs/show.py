@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from imtoolkit.runs.run import Run
 
 _FEW: Final = 4
+_OF_OTHERS: Final = ("annotators",)
+"""What stands behind the name of a metric and is no part of it, but to compare it with."""
 
 
 def told_apart(names: Iterable[str]) -> list[str]:
@@ -27,9 +29,15 @@ def told_apart(names: Iterable[str]) -> list[str]:
         ['loss', 'dice/nucleus', 'iou', 'iou/cell', 'iou/gap']
         >>> told_apart(["ap", *(f"ap/{percent}" for percent in range(50, 100, 5))])
         ['ap', 'ap/50', 'ap/75']
+        >>> told_apart(["sample_diversity", "sample_diversity/annotators"])
+        ['sample_diversity', 'sample_diversity/annotators']
     """
     names = list(names)
-    children = Counter(name.rpartition("/")[0] for name in names)
+    children = Counter(
+        parent
+        for parent, _, part in (name.rpartition("/") for name in names)
+        if part not in _OF_OTHERS
+    )
     return [name for name in names if children[name] != 1 and not _is_one_of_many(name, children)]
 
 

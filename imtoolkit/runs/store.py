@@ -112,6 +112,13 @@ def find_run(reference: str | Path | Run, root: Path) -> Run:
         ids = listed([run.id for run in hits])
         msg = f"'{word}' fits {len(hits)} runs: {ids}. Give more of the id"
         raise RunError(msg)
+    named = [run.id for run in reversed(runs) if run.path.parent.name == word]
+    if named:
+        msg = (
+            f"'{word}' is the name of {len(named)} run(s), and not an id. Give the id, "
+            f"newest first: {listed(named, 3)}"
+        )
+        raise RunError(msg)
     known = [
         part for run in runs for part in (run.id, run.id.rpartition("-")[2], run.path.parent.name)
     ]

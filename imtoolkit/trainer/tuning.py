@@ -21,6 +21,7 @@ from imtoolkit.config.sections import Component
 from imtoolkit.core import registry
 from imtoolkit.core.batch import IMAGE, SPACING, Batch, Stage
 from imtoolkit.core.errors import ConfigError, DataError, Problem, did_you_mean, listed
+from imtoolkit.inference.postprocess.base import Makes
 from imtoolkit.inference.postprocess.search import Found, coordinate_search
 from imtoolkit.metrics.suite import MetricSuite
 from imtoolkit.runs import Run, find_run
@@ -104,6 +105,12 @@ def tune_postprocess(
         message = (
             f"no step of the post-processing has anything to tune (steps: {shown}). Name some in "
             "inference.postprocess; imtoolkit components postprocess lists them"
+        )
+        raise ConfigError(Problem(message, where="inference.postprocess"))
+    if goal.makes is not Makes.MAP and goal.truth_makes is Makes.MAP:
+        message = (
+            "the steps end with a mask or objects, and the truth is an image: it is compared "
+            "before the steps, so that none of their values scores better than another"
         )
         raise ConfigError(Problem(message, where="inference.postprocess"))
     _, _, data, where = images_to_measure(found, SPLIT, None, tuned=False)

@@ -135,6 +135,19 @@ def test_steps_without_anything_to_tune_are_said(run: Run) -> None:
         _without_steps(run)
 
 
+def test_steps_that_change_no_score_are_not_tuned(tmp_path: Path) -> None:
+    root = write_discs(tmp_path)
+    ends_with_mask = [{"name": "threshold", "params": {"value": 0.5}}]
+    raw = config_of(
+        "enhancement", trainer={"max_epochs": 1}, inference={"postprocess": ends_with_mask}
+    )
+    source = {"params": {"path": str(root / "discs.csv")}}
+    raw = merged(raw, {"data": {"source": source}})
+    run = imt.train(imt.load_config(raw), path=root / "run", quiet=True)
+    with pytest.raises(ConfigError, match="compared before the steps"):
+        imt.tune_postprocess(run)
+
+
 def _without_steps(run: Run) -> None:
     import yaml
 

@@ -112,6 +112,12 @@ def _zoom(values: Values, size: Any) -> Iterator[Problem]:
         yield place.problem(message)
     elif size is None:
         yield place.problem("changes how much a patch shows, and needs data.patch.size")
+    elif values.get("task.category") == "noise2void":
+        message = (
+            "interpolates between pixels, which makes their noise alike, and noise2void would then "
+            "learn the noise: leave it out"
+        )
+        yield place.problem(message)
 
 
 def _sources(values: Values) -> Iterator[Problem]:

@@ -164,6 +164,9 @@ def _moved(old: OldFile, category: str | None) -> Transfer:
     return transfer
 
 
+_PADDED: Final = "pad_to_multiple"
+"""What makes whole images fit a net."""
+
 _ORDER: Final = {
     "": ("name", "seed", "data", "task", "trainer", "callbacks", "inference", "tracking"),
     "data": ("source", "sources", "axes", "channels", "target_channels", "scene", "time", "split",
@@ -214,14 +217,18 @@ def _join(transfer: Transfer, path: Path) -> tuple[Entry, ...]:
 
 
 def _of_images(transfer: Transfer) -> list[Any]:
-    """Return what is done to images before the net, without what is done to targets alone."""
+    """Return what is done to images before the net, without what is done to targets alone.
+
+    Padding to a multiple does not count: crops need none, and tiles fit the net by themselves.
+    """
     steps = transfer.new.get("data", {}).get("preprocess", [])
     found = []
     for step in steps:
         params = dict(step["params"]) if isinstance(step, Mapping) else {}
         keys = params.pop("keys", ["image"])
-        if "image" in keys:
-            found.append((step["name"] if isinstance(step, Mapping) else step, params))
+        name = step["name"] if isinstance(step, Mapping) else step
+        if "image" in keys and name != _PADDED:
+            found.append((name, params))
     return found
 
 

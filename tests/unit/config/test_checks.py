@@ -295,3 +295,12 @@ def test_metrics_of_objects_can_be_watched_pooled_or_not(good: dict[str, Any]) -
     assert "no metric 'val/ap/52'. Did you mean 'val/ap/" in found
     assert "no metric 'val/poled_ap'. Did you mean 'val/pooled_ap'" in found
     assert "no metric 'val/matched_iou'" in found
+
+
+def test_noise2void_refuses_patches_that_are_interpolated() -> None:
+    raw = {
+        "data": {**FOLDER, "axes": "YX", "patch": {"size": [32, 32], "zoom": [0.5, 2.0]}},
+        "task": {"category": "noise2void", "net": {"name": "UNet"}},
+    }
+    with pytest.raises(ConfigError, match="interpolates between pixels"):
+        load_config(raw)

@@ -319,6 +319,28 @@ def test_an_inference_file_joins_its_training_file(tmp_path: Path) -> None:
         imt.convert_config(train, inference=infer.with_name("pix2pix_2d_inference.yaml"))
 
 
+def test_padding_to_a_multiple_is_no_other_preparation(tmp_path: Path) -> None:
+    train, infer = (
+        next(path for path in OLD if path.stem == name)
+        for name in ("pix2pix_2d", "pix2pix_2d_inference")
+    )
+    assert not _said_of_preparation(train, infer)
+    old = yaml.safe_load(infer.read_text(encoding="utf-8"))
+    pad = {"module_name": "monai.transforms", "func_name": "DivisiblePad", "params": {"k": 8}}
+    old["data"]["preprocess"].append(pad)
+    padded = tmp_path / infer.name
+    padded.write_text(yaml.safe_dump(old), encoding="utf-8")
+    assert not _said_of_preparation(train, padded)
+    old["data"]["preprocess"][0]["params"]["lower"] = 7
+    padded.write_text(yaml.safe_dump(old), encoding="utf-8")
+    assert _said_of_preparation(train, padded)
+
+
+def _said_of_preparation(train: Path, infer: Path) -> bool:
+    remarks = imt.convert_config(train, inference=infer).remarks
+    return any("prepared images otherwise" in remark for remark in remarks)
+
+
 def test_weights_of_a_monai_net_are_started_from_where_they_are_there(
     converted: Any, tmp_path: Path
 ) -> None:

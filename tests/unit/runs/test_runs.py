@@ -11,6 +11,8 @@ import pytest
 
 from imtoolkit.core.errors import RunError
 from imtoolkit.runs import Run, State, create_run, delete_run, find_run, list_runs
+from imtoolkit.runs.compare import best_of
+from imtoolkit.runs.layout import best_name
 from imtoolkit.runs.provenance import git_state, provenance
 from imtoolkit.runs.status import SILENT_SECONDS, heartbeat, read_status, set_state, write_status
 
@@ -80,6 +82,14 @@ def test_an_unknown_run_names_the_nearest_and_an_ambiguous_one_all(tmp_path):
         find_run(run.id[:4], tmp_path)
     with pytest.raises(RunError, match="there are no runs"):
         find_run("latest", tmp_path / "nowhere")
+
+
+def test_the_name_of_runs_is_answered_with_their_ids(tmp_path):
+    first = make(tmp_path, "nuclei")
+    time.sleep(0.01)
+    second = make(tmp_path, "nuclei")
+    with pytest.raises(RunError, match=rf"the name of 2 run.s..*'{second.id}', '{first.id}'"):
+        find_run("nuclei", tmp_path)
 
 
 def test_a_folder_that_is_no_run_says_so(tmp_path):
@@ -211,3 +221,22 @@ def test_provenance_tells_a_changed_repository_from_a_clean_one(tmp_path):
     state = git_state(tmp_path)
     assert state["changed"] == [" M code.py"]
     assert len(state["diff_sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("columns", "chosen_by", "best"),
+    [
+        ("val/ap,val/ap/50", "val/ap/50", 0.9),
+        ("val/cycle_mae,val/ged", "val/ged", 0.3),
+        ("val/psnr,val/loss", "val/loss", 0.3),
+        ("val/cycle_psnr,val/cycle_mae", "val/cycle_mae", 0.3),
+    ],
+)
+def test_a_run_is_listed_by_the_metric_that_chose_its_best_state(
+    tmp_path, columns, chosen_by, best
+):
+    run = make(tmp_path)
+    (run.path / "metrics.csv").write_text(f"epoch,step,{columns}\n0,9,0.1,0.9\n1,19,0.2,0.3\n")
+    (run.path / "checkpoints").mkdir()
+    (run.path / "checkpoints" / best_name(chosen_by)).touch()
+    assert best_of(run) == (chosen_by, best)
