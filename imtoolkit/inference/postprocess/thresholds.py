@@ -246,6 +246,11 @@ class ClassMap(PostprocessStep):
         self.thresholds = [(thresholds or {}).get(name) for name in self.classes]
         self.mapping = [self._number((mapping or {}).get(name, name)) for name in self.classes]
 
+    @property
+    def class_numbers(self) -> tuple[int, ...]:
+        """See `PostprocessStep`."""
+        return tuple(self.mapping)
+
     def apply(self, values: Mapping[str, Array], spacing: Sequence[float] | None) -> Array:
         """See `PostprocessStep`."""
         del spacing
