@@ -116,15 +116,17 @@ def _beside(old: Path) -> Path:
 
 
 def _show(conversion: Conversion, old: Path, new: Path) -> None:
+    from imtoolkit.config.convert.writing import printable
+
     output = out()
     output.read("old file", old)
     if output.talks:
         _table(conversion)
     for text in conversion.remarks:
-        output.say(f"note   {text}")
+        output.say(f"note   {printable(text)}")
     output.wrote("config", new)
     for line in conversion.commands_for(new):
-        output.say(f"       {line}")
+        output.say(f"       {printable(line)}")
 
 
 def _table(conversion: Conversion) -> None:
@@ -132,6 +134,7 @@ def _table(conversion: Conversion) -> None:
     from rich.table import Table
 
     from imtoolkit.config.convert.report import counted, rows
+    from imtoolkit.config.convert.writing import printable
 
     table = Table(title=None, show_edge=False, pad_edge=False)
     for name, ratio in (("old key", 3), ("becomes", 3), ("why, or what differs", 5)):
@@ -139,7 +142,8 @@ def _table(conversion: Conversion) -> None:
     for row in rows(conversion.report):
         entry = row.entry
         becomes = entry.to or str(entry.outcome)
-        table.add_row(row.keys, becomes, entry.note, style=_COLOURS[str(entry.outcome)])
+        cells = (printable(text) for text in (row.keys, becomes, entry.note))
+        table.add_row(*cells, style=_COLOURS[str(entry.outcome)])
     width = None if sys.stdout.isatty() else _WIDE
     console = Console(file=sys.stdout, highlight=False, markup=False, width=width)
     console.print(table)

@@ -62,7 +62,25 @@ def _mismatch(annotation: str, value: Any) -> str | None:
         return None
     if _accepts(node, value):
         return None
-    return f"expects {_in_words(node)}, got {got(value)}"
+    return f"expects {_in_words(node)}, got {got(value)}{_wrong_entry(node, value)}"
+
+
+def _wrong_entry(node: ast.expr, value: Any) -> str:
+    """Point to the entry of a list or a mapping that does not fit, where the rest would."""
+    for member in _members(node):
+        if not isinstance(member, ast.Subscript):
+            continue
+        inner = member.slice.elts if isinstance(member.slice, ast.Tuple) else [member.slice]
+        name = _name(member.value)
+        entries: tuple[tuple[Any, Any], ...] = ()
+        if name in _MAPPINGS and isinstance(value, dict):
+            entries = tuple(value.items())
+        elif name in _LISTS and isinstance(value, list) and len(inner) == 1:
+            entries = tuple(enumerate(value))
+        for key, item in entries:
+            if not _accepts(inner[-1], item):
+                return f", whose entry '{key}' is {got(item)} and not {_in_words(inner[-1])}"
+    return ""
 
 
 def _against_default(default: str | None, value: Any) -> str | None:

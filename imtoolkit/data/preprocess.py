@@ -248,9 +248,17 @@ def _target_pixels(pixels: np.ndarray, kind: TargetKind) -> np.ndarray:
         pixels = np.rint(pixels)
     largest = int(pixels.max(initial=0))
     if kind is TargetKind.INSTANCES and largest >= _EXACT and pixels.min() >= 0:
-        pixels = relabel(pixels.astype(np.int64))[0]
+        pixels = _renumbered(pixels)
         largest = int(pixels.max(initial=0))
     return pixels.astype(np.int32 if largest <= _BIG_LABEL else np.int64)
+
+
+def _renumbered(labels: np.ndarray) -> np.ndarray:
+    """Number objects from 1, also where their numbers are beyond those of 64 bits."""
+    if labels.dtype.kind == "f":
+        numbers = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+        labels = numbers + int(labels.min() > 0)
+    return np.asarray(relabel(labels)[0])
 
 
 def _told_apart(labels: Any, before: Any) -> Any:

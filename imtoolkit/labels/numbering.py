@@ -63,7 +63,9 @@ def relabel(labels: ArrayLike) -> tuple[NDArray[np.integer[Any]], NDArray[np.int
         present = np.flatnonzero(there)
     else:
         present = np.unique(flat)
-    former = np.concatenate([[0], present[present > 0]]).astype(array.dtype)
+    # of one type: of a signed and an unsigned one numpy would make floats, which blur large numbers
+    kept = present[present > 0].astype(array.dtype)
+    former = np.concatenate([np.zeros(1, array.dtype), kept])
     dtype = smallest_type(len(former) - 1)
     if small:
         table = np.zeros(highest + 1, dtype)

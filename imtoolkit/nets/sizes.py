@@ -25,6 +25,8 @@ _FACTORS: Final = (1, 2, 4, 8, 16, 32, 64, 6, 12, 24, 48, 96, 7, 14, 28, 56, 112
 META_WORDS: Final = re.compile(r"\bmeta\b", re.IGNORECASE)
 """In the message of a net that looks at its values, and so cannot be run on shapes alone."""
 _SMALL: Final = 64
+LARGEST: Final = 1024
+"""Side of the largest images that `least_size` tries."""
 Size = tuple[int, ...]
 
 
@@ -167,7 +169,7 @@ def least_size(net: nn.Module, in_channels: int, spatial_dims: int) -> Size | No
             return False
         return True
 
-    large = next((s for s in (64, 256, 1024) if fits((s,) * spatial_dims)), None)
+    large = next((s for s in (64, 256, LARGEST) if fits((s,) * spatial_dims)), None)
     if large is None:
         return None
     found = [large] * spatial_dims

@@ -38,7 +38,7 @@ from imtoolkit.losses.adversarial import (
 )
 from imtoolkit.nets.building import build_net
 from imtoolkit.nets.initialising import initialise
-from imtoolkit.nets.sizes import least_size
+from imtoolkit.nets.sizes import LARGEST, SizeProbe, least_size
 
 from .base import Task
 from .manual import step_is_due, step_schedules, step_together, unsynchronised
@@ -191,7 +191,10 @@ class AdversarialTask(Task):
             size = self.facts_of(role).patch_size
             least = least_size(self.nets[role], channels, dims)
             self._least[role] = least
-            if least is None or size is None:
+            if size is None:
+                continue
+            if least is None:
+                self._check_judged(role, channels, size)
                 continue
             if any(side < small for side, small in zip(size, least, strict=True)):
                 message = (
@@ -200,6 +203,18 @@ class AdversarialTask(Task):
                     "shallower (its params depth or scales)"
                 )
                 raise ConfigError(Problem(message, where="data.patch.size"))
+
+    def _check_judged(self, role: str, channels: int, size: tuple[int, ...]) -> None:
+        """Refuse a discriminator for which no size was found, where it cannot take this one."""
+        net, dims = self.nets[role], self.facts.spatial_dims
+        complaint = SizeProbe(net, channels, dims, keeps_size=False).complaint(size)
+        if complaint is not None:
+            message = (
+                f"the {role} '{type(net).__name__}' judges neither patches of {list(size)} nor any "
+                f"up to {LARGEST} pixels wide ({complaint}). Make it shallower (its params depth "
+                "or scales)"
+            )
+            raise ConfigError(Problem(message, where=f"task.nets.{DISCRIMINATOR}"))
 
     def judged_by(self, role: str, image: Tensor) -> Judgement:
         """Return what a discriminator says of images, see `imtoolkit.losses.adversarial`.

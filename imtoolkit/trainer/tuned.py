@@ -82,8 +82,8 @@ def write_steps(run: Run, steps: Mapping[str, Sequence[Component]], record: dict
     except RunError:  # what cannot be read is replaced
         others = {}
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8")).get("history", [])
-    except (OSError, ValueError, AttributeError, RecursionError):
+        earlier = list(json.loads(path.read_text(encoding="utf-8")).get("history", []))
+    except (OSError, ValueError, AttributeError, RecursionError, TypeError):
         earlier = []
     plain = {head: _plain(own) for head, own in {**others, **steps}.items()}
     write_json(path, {KEY: plain, "history": [*earlier, {**record, KEY: plain}]})

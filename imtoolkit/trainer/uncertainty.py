@@ -75,6 +75,7 @@ class UncertainPredictor(ImagePredictor):
         first = self.members[0]
         self.run, self.config, self.task = first.run, first.config, first.task
         check_members(self.members)
+        _check_apart(self.members)
         self._check_heads()
         self.settings = config
         self.method = self._chosen(config)
@@ -282,6 +283,22 @@ class UncertainPredictor(ImagePredictor):
             return self.method
         names = [component.name for component in self._own_transforms()]
         return f"perturb ({listed(names, 9)})"
+
+
+def _check_apart(members: Sequence[Predictor]) -> None:
+    """Refuse one state that stands for several: it never differs from itself.
+
+    Raises:
+        DataError: With the run that is given twice.
+    """
+    states = [(one.run.path.resolve(), one.checkpoint) for one in members]
+    for one, state in zip(members, states, strict=True):
+        if states.count(state) > 1:
+            message = (
+                f"run {one.run.id} is given twice, and agrees with itself in everything: name runs "
+                "that were trained apart, with another seed or fold"
+            )
+            raise DataError(message)
 
 
 def _nets(task: Task) -> nn.ModuleList:

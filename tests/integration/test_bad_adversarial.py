@@ -20,6 +20,20 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"task.nets.discriminator": {"name": "patch_discriminator", "params": {"depth": 4}}},
         ("data.patch.size", "[32, 32]", "at least [48, 48]", "shallower"),
     ),
+    "a discriminator too deep for any image": (
+        {"task.nets.discriminator": {"name": "patch_discriminator", "params": {"depth": 12}}},
+        ("task.nets.discriminator", "[32, 32]", "nor any up to 1024 pixels", "shallower"),
+    ),
+    "one set of images as both domains": (
+        {
+            "task": {"category": "cyclegan", "nets": {"generator": UNET, "discriminator": JUDGE}},
+            "data.source": {
+                "name": "unpaired",
+                "params": {"root": "data", "a": "images", "b": "images/*"},
+            },
+        },
+        ("4 images are of both domains", "have none in common"),
+    ),
     "an optimizer that evaluates a batch several times": (
         {"task.optimizer": "sophia", "trainer.accumulate_grad_batches": 2},
         ("task.optimizer", "sophia", "two nets step against each other", "adam"),

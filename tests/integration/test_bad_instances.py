@@ -144,6 +144,15 @@ def huge_numbers(place: Place) -> None:
     every(np.where(labels > 0, 2**32 - labels.astype(np.int64), 0).astype(np.uint32))(place)
 
 
+def numbers_of_unsigned_64_bits(place: Place) -> None:
+    labels = spots([1, 2, 3]).astype(np.uint64)
+    every(np.where(labels > 0, np.uint64(2**63) + labels, np.uint64(0)))(place)
+
+
+def numbers_beyond_whole_ones(place: Place) -> None:
+    every((spots([1, 2, 3]) * 1e30).astype(np.float64))(place)
+
+
 def of_single_pixels(place: Place) -> None:
     labels = np.zeros((SIDE, SIDE), np.uint16)
     labels[2::4, 2::4] = np.arange(1, 65).reshape(8, 8)
@@ -153,6 +162,7 @@ def of_single_pixels(place: Place) -> None:
 FINE = [
     *(one_object, one_object_of_one_number, cut_by_the_border, some_empty),
     *(touching, huge_numbers, of_single_pixels),
+    *(numbers_of_unsigned_64_bits, numbers_beyond_whole_ones),
 ]
 
 
@@ -164,6 +174,8 @@ def test_odd_objects_are_trained_on(place: Place, change: Callable[[Place], None
     assert "Traceback" not in done.out + done.err
     assert "several separate parts" not in done.out + done.err
     assert ("2 of 4 images hold no object" in done.out + done.err) == (change is some_empty)
+    if change in (huge_numbers, numbers_of_unsigned_64_bits, numbers_beyond_whole_ones):
+        assert find_run("latest", Path("runs")).facts.objects == {"train": 6, "val": 3, "test": 3}
 
 
 def test_objects_in_several_parts_are_told_with_image_and_count(place: Place) -> None:

@@ -109,9 +109,10 @@ def test_what_cannot_be_tuned_is_said(run: Run, words: list[str], said: str) -> 
         '{"steps": {"": [{"name": "os.system", "params": {"command": "true"}}]}}',
         '{"steps": {"head": [{"name": "fill_holes", "params": {}}]}}',
         '{"steps": ' + "[" * 100_000,
+        '{"steps": [], "history": 5}',
         "not JSON",
     ],
-    ids=["shape", "type", "code", "head", "deep", "text"],
+    ids=["shape", "type", "code", "head", "deep", "history", "text"],
 )
 def test_a_damaged_file_is_no_excuse_for_a_traceback(run: Run, text: str) -> None:
     (run.path / "postprocess.json").write_text(text, encoding="utf-8")

@@ -50,6 +50,13 @@ def _steps(values: Values, key: str, kind: str, goal: Mapping[str, Any]) -> Iter
     for number, parameter, message in misfits(shapes, known):
         found = True
         yield values.place(f"{key}.{number}.params.{parameter}").problem(message)
+    if steps and not found and all(shape.to != RESULT for shape in shapes):
+        message = (
+            f"no step makes '{RESULT}', so that the steps change nothing: leave 'to' out of the "
+            "last one"
+        )
+        yield values.place(f"{key}.{len(steps) - 1}.params.to").problem(message)
+        found = True
     if not found:
         message = unfit_result(
             follow(shapes, known)[RESULT], truth_of(kind, goal), len(classes_of(kind, goal))

@@ -144,6 +144,28 @@ def convert_config(
 
 
 def _moved(old: OldFile, category: str | None) -> Transfer:
+    """Convert a file section by section.
+
+    Raises:
+        ConfigError: If it is no file of mmv_im2im, or a value is of a kind that none of them has.
+    """
+    try:
+        return _sections(old, category)
+    except _ODD as error:  # any value may be anything: a text for a mapping, a list in a list
+        message = (
+            "here or nearby stands something of a kind that no file of mmv_im2im has, so that "
+            f"it cannot be converted ({str(error) or type(error).__name__}). Mend it, or remove it"
+        )
+        raise ConfigError(old.problem(old.asked, message)) from error
+
+
+_ODD: Final = (
+    *(ArithmeticError, AttributeError, LookupError, OSError),
+    *(RuntimeError, TypeError, ValueError),
+)
+
+
+def _sections(old: OldFile, category: str | None) -> Transfer:
     transfer = Transfer(old, identify(old, category))
     for key, line in old.doubled:
         transfer.remark(f"the key '{key}' stands twice; what stands in line {line} counted")

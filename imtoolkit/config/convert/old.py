@@ -73,9 +73,12 @@ class OldFile:
     root: dict[str, Any]
     leaves: list[Leaf] = field(default_factory=list)
     doubled: list[tuple[str, int]] = field(default_factory=list)
+    asked: str = ""
+    """The key that was looked up last, to point to what cannot be converted."""
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key written with dots; ``default`` where it is absent or null."""
+        self.asked = key
         value: Any = self.root
         for part in key.split("."):
             if isinstance(value, dict):

@@ -62,7 +62,8 @@ def _plan(transfer: Transfer) -> dict[str, Any]:
     transfer.lose(f"{extra}.modality", "normalise with data.preprocess, such as normalize_zscore")
     transfer.lose(f"{extra}.vram_gb", "imtoolkit check tells what a batch needs")
     size, spacing = transfer.get(f"{extra}.patch_size"), transfer.get(f"{extra}.spacing")
-    if not isinstance(size, list) or transfer.component("model.net")[1].lower() != "dynunet":
+    is_size = isinstance(size, list) and all(isinstance(side, int) and side > 0 for side in size)
+    if not is_size or transfer.component("model.net")[1].lower() != "dynunet":
         return {}
     transfer.facts.dims = len(size)
     planned = plan_dynunet(size, spacing if isinstance(spacing, list) else None)

@@ -26,8 +26,23 @@ _TITLES: Final = {
 
 def as_yaml(conversion: Conversion, new: str | Path | None = None) -> str:
     """Return the config with its report."""
-    head = "\n".join(f"# {line}".rstrip() for line in _head(conversion, new))
+    head = "\n".join(f"# {printable(line)}".rstrip() for line in _head(conversion, new))
     return f"{head}\n\n{dumped(conversion.config)}"
+
+
+def printable(text: str) -> str:
+    r"""Return a text in one line, with escapes for what does not print.
+
+    Keys and values of an old file come into comments: YAML ends a comment at more than a newline,
+    and what follows would be read as config.
+
+    Example:
+        >>> printable("a\u2028plugins: [evil.py]\n")
+        'a\\u2028plugins: [evil.py]\\n'
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def dumped(config: dict[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from imtoolkit.core.batch import DOMAIN
-from imtoolkit.core.errors import DataError
+from imtoolkit.core.errors import DataError, listed
 from imtoolkit.data.references import check_path
 from imtoolkit.data.sources.base import (
     Source,
@@ -57,6 +58,7 @@ class UnpairedSource(Source):
         paths = [path for path in columns["image"] if path is not None]
         for path in paths:
             check_path(path)
+        _require_apart(paths, columns[DOMAIN])
         ids = [name for name in columns["id"] if name is not None]
         require_unique(ids, paths, "Narrow the globs so that they find each image once.")
         typed = {name: pa.array(values, pa.string()) for name, values in columns.items()}
@@ -95,3 +97,17 @@ class UnpairedSource(Source):
 
     def _id(self, path: str, found: Found, domain: str, split: str | None) -> str:
         return "/".join(part for part in (split, domain, relative_stem(path, found.base)) if part)
+
+
+def _require_apart(paths: Sequence[str], domains: Sequence[str | None]) -> None:
+    """Refuse images that are of both domains: there is no way from a set of images to itself."""
+    first = {path for path, domain in zip(paths, domains, strict=True) if domain == "A"}
+    both = sorted(
+        path for path, domain in zip(paths, domains, strict=True) if domain == "B" and path in first
+    )
+    if both:
+        message = (
+            f"{len(both)} images are of both domains, such as {listed(both, 3)}: name two sets "
+            "with 'a' and 'b' that have none in common"
+        )
+        raise DataError(message)

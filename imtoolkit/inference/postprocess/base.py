@@ -70,6 +70,11 @@ class PostprocessStep(ABC):
         )
         raise ComponentError(message)
 
+    @property
+    def class_numbers(self) -> tuple[int, ...]:
+        """Numbers of the classes that the step makes, where it says so itself."""
+        return ()
+
     def refuses(self, dims: int) -> str | None:
         """Return why the step cannot work on images of so many axes, where it cannot."""
         del dims
@@ -166,6 +171,15 @@ class Chain:
         """
         kinds = follow(self._shapes(), {**(known or {}), RESULT: first})
         return kinds[RESULT] or first
+
+    @property
+    def class_numbers(self) -> tuple[int, ...]:
+        """Numbers of classes that the last step that chooses them puts into the result."""
+        found: tuple[int, ...] = ()
+        for step in self.steps:
+            if step.to == RESULT and step.makes is not Makes.SAME:
+                found = step.class_numbers
+        return found
 
     def misfits(self, known: Mapping[str, Makes]) -> Iterator[tuple[int, str, str]]:
         """Yield number, parameter and message of each step that cannot read what it names.

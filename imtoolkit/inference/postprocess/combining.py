@@ -249,6 +249,11 @@ class MergeClasses(PostprocessStep):
             raise ValueError(message)
         self.numbers = numbers
 
+    @property
+    def class_numbers(self) -> tuple[int, ...]:
+        """See `PostprocessStep`."""
+        return tuple(range(1, len(self.maps) + 1) if self.numbers is None else self.numbers)
+
     def shape(self, name: str = "") -> StepShape:
         """See `PostprocessStep`."""
         return shape_of_several(self, name, "maps", self.maps, LABELS)

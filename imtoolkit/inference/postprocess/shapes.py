@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -76,9 +77,7 @@ def smooth(
         >>> bool(smooth(np.eye(9), 1.0).max() < 1)
         True
     """
-    if not sigma >= 0:
-        message = f"got sigma={sigma}; expected 0 or more"
-        raise ValueError(message)
+    _check_sigma(sigma)
     image = np.asarray(image, np.float32)
     sides = pixel_sides(unit, spacing, image.ndim, "sigma")
     blurred: Array = ndimage.gaussian_filter(image, [sigma / side for side in sides])
@@ -172,6 +171,12 @@ def _skeleton(mask: Array, iterations: int | None) -> Array:
     return np.asarray(take_layers(mask, max_num_iter=iterations)).astype(bool)
 
 
+def _check_sigma(sigma: float) -> None:
+    if not 0 <= sigma < math.inf:
+        message = f"got sigma={sigma}; expected a finite number, 0 or more"
+        raise ValueError(message)
+
+
 def _check_iterations(iterations: int | None) -> None:
     if iterations is not None and iterations < 1:
         message = f"got iterations={iterations}; expected 1 or more"
@@ -227,9 +232,7 @@ class Smooth(PostprocessStep):
         self, sigma: float, unit: str = "pixels", of: str = RESULT, to: str = RESULT
     ) -> None:
         super().__init__(of, to)
-        if not sigma >= 0:
-            message = f"got sigma={sigma}; expected 0 or more"
-            raise ValueError(message)
+        _check_sigma(sigma)
         self.sigma = sigma
         self.unit = check_unit(unit)
 

@@ -15,6 +15,8 @@ from imtoolkit.core.errors import ComponentError, DataError, did_you_mean, liste
 from .base import RESULT, Array, Makes, PostprocessStep
 
 _PREFIX: Final = "threshold_"
+_MOST_CLASSES: Final = 5
+"""Of 'multiotsu', whose time grows with the number of bins to this power."""
 _NOT_OURS: Final = ("image", "hist", "return_all", "iter_callback", "param")
 
 
@@ -99,6 +101,8 @@ def check_threshold(
         raise ValueError(message)
     else:
         _check_options(method, options or {})
+        if method == "multiotsu":
+            _check_classes((options or {}).get("classes", 3))
     if level and method != "multiotsu":
         message = "'level' chooses among several thresholds, which only 'multiotsu' finds"
         raise ValueError(message)
@@ -188,6 +192,8 @@ class Threshold(PostprocessStep):
     ) -> None:
         super().__init__(of, to)
         check_threshold(value, method, options, level)
+        if method is not None and options:
+            _try_options(method, options)
         self.value = value
         self.method = method
         self.options = options
@@ -240,6 +246,11 @@ class ClassMap(PostprocessStep):
         self.thresholds = [(thresholds or {}).get(name) for name in self.classes]
         self.mapping = [self._number((mapping or {}).get(name, name)) for name in self.classes]
 
+    @property
+    def class_numbers(self) -> tuple[int, ...]:
+        """See `PostprocessStep`."""
+        return tuple(self.mapping)
+
     def apply(self, values: Mapping[str, Array], spacing: Sequence[float] | None) -> Array:
         """See `PostprocessStep`."""
         del spacing
@@ -257,7 +268,7 @@ def _found(image: Array, method: str, options: dict[str, Any], level: int) -> An
         whole = "block_size" in _parameters(method) or "window_size" in _parameters(method)
         known = image if whole else image[np.isfinite(image)]
         found = np.asarray(function(known, **options))
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
         message = (
             f"the threshold '{method}' finds nothing in this map: {error}. Take otsu, or a value"
         )
@@ -285,6 +296,30 @@ def _check_options(method: str, options: Mapping[str, Any]) -> None:
     if missing:
         message = f"the method '{method}' needs options: {{{missing[0]}: ...}}"
         raise ValueError(message)
+
+
+def _check_classes(classes: Any) -> None:
+    """Refuse numbers of classes by which 'multiotsu' ends the process, or would take hours."""
+    if not isinstance(classes, int) or not 2 <= classes <= _MOST_CLASSES:
+        message = (
+            f"the method 'multiotsu' got classes={classes!r}; expected a whole number from 2 to "
+            f"{_MOST_CLASSES}"
+        )
+        raise ValueError(message)
+
+
+def _try_options(method: str, options: Mapping[str, Any]) -> None:
+    """Try options on a small map, so that wrong ones are told before anything is trained."""
+    dims = max([2, *(len(item) for item in options.values() if isinstance(item, (list, tuple)))])
+    small = np.linspace(0, 1, 16**dims).reshape((16,) * dims)
+    try:
+        _function(method)(small, **options)
+    except (TypeError, ValueError, MemoryError) as error:
+        reason = str(error) or type(error).__name__
+        message = f"the method '{method}' takes no such options, {dict(options)}: {reason}"
+        raise ValueError(message) from error
+    except (RuntimeError, IndexError):  # not of the options, but of this map
+        return
 
 
 def _parameters(method: str) -> dict[str, inspect.Parameter]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from imtoolkit.config.sections import Component
 from imtoolkit.core import registry
-from imtoolkit.core.chains import unfit_result
+from imtoolkit.core.chains import Makes, unfit_result
 from imtoolkit.core.errors import ComponentError, ConfigError, Problem
 from imtoolkit.inference.postprocess.base import Chain, PostprocessStep
 
@@ -71,5 +71,19 @@ def _unfit(chain: Chain, goal: Goal, where: str) -> Iterator[Problem]:
         yield Problem(message, where=f"{where}.{number}.params.{parameter}")
     if goal.dense and not wrong:
         message = unfit_result(goal.makes_of(chain), goal.truth_makes, len(goal.classes))
+        message = message or _unknown_classes(chain, goal)
         if message:
             yield Problem(message, where=where)
+
+
+def _unknown_classes(chain: Chain, goal: Goal) -> str:
+    """Return which numbers of the result are no classes of the goal; empty where all are."""
+    if goal.truth_makes is not Makes.CLASSES:
+        return ""
+    odd = sorted({number for number in chain.class_numbers if not 0 <= number < len(goal.classes)})
+    if not odd:
+        return ""
+    return (
+        f"the steps make the class number {', '.join(map(str, odd))}, and the classes are 0 to "
+        f"{len(goal.classes) - 1} ({', '.join(goal.classes)})"
+    )

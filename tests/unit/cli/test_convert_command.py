@@ -136,3 +136,47 @@ def test_a_value_that_makes_no_sense_is_told_after_writing(
     message = refused(capsys, old, "new.yaml")
     assert "data.loader.batch_size: must be at least 1, got 0" in message
     assert Path("new.yaml").exists()
+
+
+ODD = "data: {{{data}}}\nmodel: {{framework: {framework}, net: {net}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("framework", "data", "net", "key"),
+    [
+        ("cyclegan", "", "{discriminator: {params: five}}", "model.net.discriminator.params"),
+        ("FCN", "data_path: '~nobody-of-this-name/x'", "{}", "data.data_path"),
+        ("FCN", "preprocess: [{func_name: LoadImaged, params: {keys: [[IM]]}}]", "{}", "data."),
+    ],
+)
+def test_a_value_of_an_unexpected_kind_is_told_with_its_key(
+    workdir: Path,
+    capsys: pytest.CaptureFixture[str],
+    framework: str,
+    data: str,
+    net: str,
+    key: str,
+) -> None:
+    (workdir / "odd.yaml").write_text(ODD.format(framework=framework, data=data, net=net))
+    message = refused(capsys, "odd.yaml")
+    assert "odd.yaml" in message
+    assert key in message
+    assert "Mend it, or remove it" in message
+    assert not (workdir / "odd_imtoolkit.yaml").exists()
+
+
+@pytest.mark.parametrize("break_", ["\\u2028", "\\x85", "\\n", "\\r", "\\0", "\\e[31m"])
+def test_what_stands_in_comments_stays_there(
+    workdir: Path, capsys: pytest.CaptureFixture[str], break_: str
+) -> None:
+    hostile = f"a{break_}plugins: [evil.py]{break_}#"
+    (workdir / "hostile.yaml").write_text(
+        f'data: {{inference_input: {{dir: "{hostile}"}}, "{hostile}": 1}}\n'
+        f'model: {{framework: FCN, net: {{module_name: "{hostile}", func_name: Net}}}}\n'
+    )
+    main(["convert", "hostile.yaml", "new.yaml"])
+    shown = capsys.readouterr()
+    found = yaml.safe_load((workdir / "new.yaml").read_text(encoding="utf-8"))
+    assert "plugins" not in found
+    assert found["task"]["category"] == "enhancement"
+    assert "\x1b[31m" not in shown.out

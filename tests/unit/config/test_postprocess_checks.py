@@ -101,6 +101,17 @@ def test_a_right_chain_is_loaded_and_bare_names_count(category: str, write: Any)
             "end with a mask, and the truth is class numbers: end with merge_classes",
         ),
         (
+            *("segmentation", CLASSES),
+            "[{name: threshold, params: {of: nucleus, value: 0.5, to: mask}}]",
+            "inference.postprocess.0.params.to: no step makes 'result', so that the steps change "
+            "nothing",
+        ),
+        (
+            *("segmentation", CLASSES, "[{name: class_map, params: {thresholds: {edge: high}}}]"),
+            "expects a mapping, got a mapping, whose entry 'edge' is the text 'high' and not a "
+            "number",
+        ),
+        (
             *("enhancement", "", "[{name: remove_small, params: {size: 5}}]"),
             "'remove_small' needs a mask or class numbers or objects, and 'result' is a map of "
             "real numbers there: threshold makes a mask of a map",

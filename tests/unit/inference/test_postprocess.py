@@ -505,3 +505,33 @@ def test_unknown_maps_and_pixel_sizes_are_told() -> None:
         sized.apply({"result": np.ones((3, 3), bool)}, None)
     with pytest.raises(ComponentError, match=r"unit 'micron'.*Expected pixels or physical"):
         registry.build("postprocess", "remove_small", {"size": 3, "unit": "micron"})
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "said"),
+    [
+        ("multiotsu", {"classes": 1}, "a whole number from 2 to 5"),  # skimage ends the process
+        ("multiotsu", {"classes": 30}, "a whole number from 2 to 5"),  # and would take years
+        ("multiotsu", {"classes": "many"}, "a whole number from 2 to 5"),
+        ("local", {"block_size": 4}, "must be odd"),
+        ("local", {"block_size": "large"}, "takes no such options"),
+        ("niblack", {"window_size": "large"}, "takes no such options"),
+        ("otsu", {"nbins": 0}, "takes no such options"),
+    ],
+)
+def test_wrong_options_of_a_method_are_told_before_any_image(
+    method: str, options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ComponentError, match=said):
+        registry.build("postprocess", "threshold", {"method": method, "options": options})
+
+
+def test_options_for_each_axis_of_a_volume_are_taken() -> None:
+    params = {"method": "sauvola", "options": {"window_size": [3, 15, 15]}}
+    step = registry.build("postprocess", "threshold", params)
+    assert step.apply({"result": blobs((12, 24, 26))}, None).any()
+
+
+def test_an_endless_blur_is_refused() -> None:
+    with pytest.raises(ComponentError, match="expected a finite number"):
+        registry.build("postprocess", "smooth", {"sigma": float("inf")})

@@ -147,6 +147,17 @@ def test_a_map_stays_an_image_with_its_channel() -> None:
         ([("threshold", {"value": 0.5})], FACTS, "'result' is class numbers there"),
         ([("threshold", {"of": "nucleus"})], FACTS, "neither of 'value' and 'method'"),
         (["connected_components"], FACTS, "set task.instances"),
+        ([("class_map", {"mapping": {"nucleus": 9}})], FACTS, "make the class number 9"),
+        ([("class_map", {"mapping": {"nucleus": -1}})], FACTS, "make the class number -1"),
+        (
+            [
+                ("threshold", {"of": "nucleus", "value": 0.5}),
+                ("merge_classes", {"maps": ["result", "result"]}),
+                "fill_holes",
+            ],
+            FACTS,
+            "make the class number 2, and the classes are 0 to 1 (background, nucleus)",
+        ),
         ([("smooth", {"of": "nucleus", "sigma": 1})], FACTS, "end with threshold or class_map"),
         (
             [("thin", {"iterations": 2})],
