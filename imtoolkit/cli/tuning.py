@@ -46,7 +46,11 @@ def tune(
     rows.append((found.metric, _shown(found.before), _shown(found.after)))
     title = f"tuned on {found.images} validation images, {found.tried} combinations"
     out().table(["", "before", "after"], rows, title)
-    out().wrote("steps", run.path / POSTPROCESS)
+    if found.better:
+        out().wrote("steps", run.path / POSTPROCESS)
+        out().say(f"next   imtoolkit evaluate {run.id}")
+    else:
+        out().say(f"no combination makes {found.metric} better: the steps of the config stay")
     out().result(**{**vars(found), "run": run.path})
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+MOST_SAMPLES: Final = 10_000
+"""Predictions of an image: more would take days, and tell nothing new."""
+
 RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "seed": (0, 2**32 - 1),
     "data.split.fold": (0, None),
@@ -52,7 +55,7 @@ RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "trainer.pictures.every_epochs": (0, None),
     "trainer.pictures.count": (1, None),
     "inference.batch_size": (1, None),
-    "inference.uncertainty.samples": (2, None),
+    "inference.uncertainty.samples": (2, MOST_SAMPLES),
     "inference.uncertainty.seed": (0, 2**32 - 1),
     "evaluation.resamples": (1, None),
 }

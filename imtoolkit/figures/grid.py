@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .canvas import Picture, new_picture
+from .canvas import Picture, frame, new_picture
 from .colours import to_rgb
 
 WIDTH: Final = 2.2
@@ -66,6 +66,7 @@ def grid_figure(rows: Sequence[Sequence[Panel]]) -> Picture:
             if panel is not None:
                 like = None if panel.like is None else _flat(panel.like)
                 drawn.imshow(to_rgb(_flat(panel.pixels), like=like), interpolation="nearest")
+                frame(drawn)
                 titles += [_shortened(panel.caption)] if panel.caption else []
             drawn.set_title("\n".join(titles), fontsize=7)
     return figure

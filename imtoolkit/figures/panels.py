@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from .canvas import Picture, new_picture
+from .canvas import Picture, frame, new_picture
 from .colours import CONFUSED, FALSE, MISSED, colour_of
 from .objects import VERDICT_COLOURS
 from .rows import DrawnSample, Row, drawn_sample, has_objects
@@ -99,6 +99,7 @@ def _draw_panel(axes: Axes, pixels: NDArray[Any] | None, heading: str, *, smooth
     axes.set_anchor("S")  # what is left of the height goes to the title
     if pixels is not None:
         axes.imshow(pixels, interpolation="auto" if smooth else "nearest")
+        frame(axes)
         axes.set_title(heading, fontsize=8)
 
 

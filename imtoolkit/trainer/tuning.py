@@ -25,6 +25,7 @@ from imtoolkit.inference.postprocess.base import Makes
 from imtoolkit.inference.postprocess.search import Found, coordinate_search
 from imtoolkit.metrics.suite import MetricSuite
 from imtoolkit.runs import Run, find_run
+from imtoolkit.runs.layout import POSTPROCESS
 from imtoolkit.tasks.base import Task
 from imtoolkit.tasks.goals import Goal
 from imtoolkit.tasks.rows import one_by_one, place_of
@@ -67,6 +68,11 @@ class Tuned:
     steps: tuple[Component, ...]
     changes: tuple[tuple[str, str, Any, Any], ...] = field(default=())
 
+    @property
+    def better(self) -> bool:
+        """Whether other values than those of the config were found to be better."""
+        return any(before != after for _, _, before, after in self.changes)
+
 
 def tune_postprocess(
     run: Run | str | Path,
@@ -78,8 +84,8 @@ def tune_postprocess(
 ) -> Tuned:
     """Search the tunable parameters of a run's post-processing on its validation images.
 
-    The steps are kept in ``postprocess.json`` of the run, and prediction and evaluation use them
-    from then on.
+    Where others than those of the config are better, the steps are kept in ``postprocess.json`` of
+    the run, and prediction and evaluation use them from then on.
 
     Args:
         run: The run, its path, a prefix of its id, or ``latest``.
@@ -306,5 +312,6 @@ def _kept(
         "images": found.images,
         "tried": found.tried,
     }
-    write_steps(run, {head: tuned}, record)
+    if found.better or (run.path / POSTPROCESS).exists():
+        write_steps(run, {head: tuned}, record)
     return found

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any, Final
 
 from imtoolkit.config.fit import fits, got, in_words
+from imtoolkit.config.limits import MOST_SAMPLES
 from imtoolkit.config.sections import Component, UncertaintyConfig
 from imtoolkit.core.errors import ConfigError, Problem, did_you_mean, listed
 
@@ -51,8 +52,11 @@ def settings_of(config: UncertaintyConfig, asked: Any) -> UncertaintyConfig:
             message = f"expects {in_words(kind)}, got {got(given[key])}"
             raise ConfigError(Problem(message, where=key_of(key)))
     made = replace(config, **given)
-    if made.samples is not None and made.samples < 2:
-        message = f"must be at least 2: one prediction differs from none; got {made.samples}"
+    if made.samples is not None and not 2 <= made.samples <= MOST_SAMPLES:
+        message = (
+            "must be at least 2, since one prediction differs from none, and at most "
+            f"{MOST_SAMPLES}; got {made.samples}"
+        )
         raise ConfigError(Problem(message, where=key_of("samples")))
     if "samples" in given and made.method in COUNTED:
         message = (

@@ -78,6 +78,23 @@ def test_tuning_again_begins_at_the_config_and_keeps_what_was_found_before(run: 
     assert kept["history"][0]["images"] == 3
 
 
+def test_where_nothing_is_better_nothing_is_kept(run: Run) -> None:
+    found = imt.tune_postprocess(run)
+    config, kept = run.path / "config.yaml", run.path / "postprocess.json"
+    text = config.read_text(encoding="utf-8")
+    best = {"value": (0.9, found.steps[0].params), "size": (2, found.steps[1].params)}
+    for name, (old, params) in best.items():
+        assert f"{name}: {old}" in text
+        text = text.replace(f"{name}: {old}", f"{name}: {params[name]}")
+    config.write_text(text, encoding="utf-8")
+    kept.unlink()
+
+    done = command("evaluate", str(run.path), "--tune", "postprocess")
+
+    assert "no combination makes dice better" in done.out
+    assert not kept.exists()
+
+
 def test_the_command_shows_what_changed(run: Run) -> None:
     done = command("evaluate", str(run.path), "--tune", "postprocess")
 
