@@ -86,7 +86,11 @@ def evaluate_uncertainty(
     )
     goals = results.goals_of(first.task)
     if any(getattr(goal, "instances", False) for goal in goals.values()):
-        message = "errors are told pixel by pixel, and this run makes objects of its pixels"
+        message = (
+            "errors are told pixel by pixel, and this run makes objects of its pixels. Its maps "
+            "are written by imtoolkit predict --uncertainty; to measure some, train a "
+            "segmentation with binarize_target"
+        )
         raise DataError(message)
     config, _, data, where = images_to_measure(first.run, split, source)
     rows: list[Row] = []
