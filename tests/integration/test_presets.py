@@ -40,11 +40,7 @@ RESNET: Final = {"task.net.params.width": 4, **SEVERAL}
 DRUNET: Final = {"task.net.params.channels": [4, 8], "data.loader.batch_size": 2}
 FNET: Final = {"task.net.params.width": 2, "data.loader.batch_size": 2}
 ERFNET: Final = {"task.net.params.channels": [4, 8, 8], "data.loader.batch_size": 2}
-TRANSLATION: Final = {
-    "task.nets.generator.params.channels": [4, 8, 8],
-    "task.nets.discriminator.params.channels": 4,
-    **SEVERAL,
-}
+TRANSLATION: Final = {"task.nets.discriminator.params.channels": 4, **SEVERAL}
 AGAINST: Final = {
     "task.nets.generator.params.width": 2,
     "task.nets.discriminator.params.channels": 4,
@@ -66,8 +62,11 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
     "enhancement/noise2noise_2d": DRUNET,
     "enhancement/label_free_2d": FNET,
     "enhancement/label_free_3d": FNET,
-    "cyclegan/unpaired_2d": TRANSLATION,
-    "cyclegan/unpaired_3d": TRANSLATION,
+    "cyclegan/unpaired_2d": {
+        "task.nets.generator.params.features": [2, 2, 4, 4, 4, 2],
+        **TRANSLATION,
+    },
+    "cyclegan/unpaired_3d": {"task.nets.generator.params.channels": [4, 8, 8], **TRANSLATION},
     "embedseg/embedseg_2d": ERFNET,
     "embedseg/embedseg_3d": ERFNET,
     "probabilistic_unet/lesions_2d": {
