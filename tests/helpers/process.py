@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from imtoolkit import io
-
-_LIMIT = 300  # seconds
 
 KILLER = '''
 """Kills its process at the batch that the environment names."""
@@ -30,49 +25,9 @@ class Killer(pl.Callback):
 '''
 
 
-_FORKS = multiprocessing.get_context("forkserver") if os.name != "nt" else None
-if _FORKS is not None:
-    _FORKS.set_forkserver_preload(["imtoolkit.cli.main", "imtoolkit.trainer.train"])
-
-
 def imtoolkit(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a folder, in a process of its own.
-
-    It is forked from one that has imported torch, Lightning and MONAI, and nothing else: that takes
-    8 s of processor time, and most of what is run here much less.
-    """
-    command = (sys.executable, "-m", "imtoolkit.cli.main", *words)
-    if _FORKS is None:
-        return call(folder, *command, **environment)
-    with tempfile.TemporaryDirectory() as place:
-        streams = [Path(place) / name for name in ("out", "err")]
-        process = _FORKS.Process(
-            target=_run, args=(str(folder), words, {**os.environ, **environment}, streams)
-        )
-        process.start()
-        process.join(_LIMIT)
-        if process.exitcode is None:
-            process.kill()
-            raise subprocess.TimeoutExpired(command, _LIMIT)
-        out, err = (path.read_text(encoding="utf-8") for path in streams)
-    return subprocess.CompletedProcess(command, process.exitcode, out, err)
-
-
-def _run(
-    folder: str, words: Sequence[str], environment: dict[str, str], streams: Sequence[Path]
-) -> None:
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    for number, path in enumerate(streams, 1):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(file, number)
-        os.close(file)
-    sys.path[:0] = [folder]  # as `python -m` does
-    sys.argv = ["imtoolkit", *words]
-    from imtoolkit.cli.main import main
-
-    sys.exit(main())
+    """Run the command line in a folder."""
+    return call(folder, sys.executable, "-m", "imtoolkit.cli.main", *words, **environment)
 
 
 def call(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -83,7 +38,7 @@ def call(folder: Path, *command: str, **environment: str) -> subprocess.Complete
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=_LIMIT,
+        timeout=300,
     )
 
 
