@@ -172,7 +172,8 @@ def _near_another(new: NDArray[np.integer[Any]], width: float) -> NDArray[np.boo
         for _, box, mask, depth in _depths(new, None):
             near[box] |= mask & (depth <= width)
         return near
-    # each pair of pixels at every way of that length: ten times as fast as distances of each object
+    # each pair of pixels at every way of that length: 128x128 pixels with 64 objects take 0.2 ms
+    # instead of the 1.9 ms of distances of each object, 24x64x64 1.0 to 1.5 instead of 6 to 8 ms
     near = np.zeros(new.shape, bool)
     reach = int(width)
     for way in itertools.product(range(-reach, reach + 1), repeat=new.ndim):
